@@ -1,0 +1,62 @@
+"""What the run loop needs of a source of batches."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+RewindCapability = int | Literal["unlimited"]
+
+
+class BatchSource(ABC):
+    """Hands out batches for ever, across epochs, and returns to where a probe left the main line if it can.
+
+    A probe is bracketed by ``mark()`` and ``rewind(mark)``; several probes may rewind to the same mark.
+    """
+
+    @property
+    @abstractmethod
+    def rewind_batches(self) -> RewindCapability:
+        """How far back it can go: ``"unlimited"``, a number of batches, or 0."""
+
+    @abstractmethod
+    def next(self) -> Any:
+        """Return the next batch, starting a new epoch where one ends.
+
+        Raises:
+            ConfigurationError: An epoch without a single batch.
+        """
+
+    @abstractmethod
+    def mark(self) -> dict[str, Any]:
+        """Return the current position as a document that ``rewind`` takes; starts buffering where needed."""
+
+    @abstractmethod
+    def rewind(self, mark: dict[str, Any]) -> None:
+        """Return to ``mark``: the next batch is the one that followed it."""
+
+    @abstractmethod
+    def release(self, mark: dict[str, Any]) -> None:
+        """Say that nobody will rewind to ``mark`` any more."""
+
+    @abstractmethod
+    def hold(self, active: bool) -> None:
+        """While active, hand out one frozen batch again and again."""
+
+    @property
+    @abstractmethod
+    def unpaired(self) -> bool:
+        """Whether, since the last rewind, more batches were asked for than the buffer holds.
+
+        The batches of the buffer are then handed out again: nothing is taken from the main line.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the data for the user's own checkpoint (JSON values where the loader allows it)."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position from ``state_dict``.
+
+        Raises:
+            StateMismatch: The position does not fit this source.
+        """

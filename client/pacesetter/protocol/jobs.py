@@ -1,0 +1,142 @@
+"""Registration: what a job says of itself, and what it gets back."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from pacesetter.limits import Limits
+from pacesetter.protocol.base import Clock, Incoming, Message, Name
+from pacesetter.protocol.segments import Segment
+from pacesetter.schedules import Schedule
+
+Authority = Literal["observe", "advise", "approve", "steer"]
+Regime = Literal["pretrain", "continued", "finetune", "lora", "preference", "rl", "vision", "other"]
+JobStatus = Literal["registered", "running", "paused", "completed", "failed", "cancelled", "lost"]
+UNLIMITED: Literal["unlimited"] = "unlimited"
+
+
+class Budget(Message):
+    """How long the main line is, and in which unit every position of the job is counted."""
+
+    clock: Clock = "steps"
+    total: int = Field(gt=0)
+
+
+class Capabilities(Message):
+    """What a job can do. The service never sends what the job cannot execute."""
+
+    rollback: Literal["none", "memory", "disk"] = "none"
+    rewind_batches: Annotated[int, Field(ge=0)] | Literal["unlimited"] = 0
+    validate_: bool = Field(default=False, alias="validate")
+    gradient_norms: bool = False
+    world_size: int = Field(default=1, ge=1)
+    state_bytes: int = Field(default=0, ge=0)
+    families: tuple[Name, ...] = ()
+    """Schedule families this client can evaluate; empty means those of protocol version 1."""
+
+
+class ParameterGroup(Message):
+    """One parameter group of one optimizer, under a name that is stable across restarts."""
+
+    name: Name
+    base_lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    parameters: int = Field(default=0, ge=0)
+    """Number of scalars in the group."""
+    control: Name = "all"
+    optimizer: str = ""
+
+
+class StrategyChoice(Message):
+    """Which strategy decides, with its parameters. No name: the service picks one the job can do."""
+
+    name: Name | None = None
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class JobSpec(Message):
+    """The body of ``POST /v1/jobs``."""
+
+    name: Name
+    external_id: Name
+    """Stable across restarts of the same training run."""
+    nonce: Name
+    """Random per process start: the same nonce is the same session, another one opens a new session."""
+    budget: Budget
+    base: Schedule
+    """The schedule that the job follows when nobody says otherwise; defined to the end of the budget."""
+    groups: tuple[ParameterGroup, ...] = Field(min_length=1, max_length=10_000)
+    capabilities: Capabilities = Capabilities()
+    limits: Limits = Limits()
+    authority: Authority | None = None
+    """None: ``steer`` up to 8 ranks, ``advise`` above."""
+    strategy: StrategyChoice = StrategyChoice()
+    overhead_cap: float | None = Field(default=None, ge=0, le=10)
+    """Main plus probe steps stay at or below (1 + cap) times the budget. None: the strategy's own default."""
+    regime: Regime = "other"
+    weight_decay_coupling: Literal["torch", "independent"] = "torch"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    tags: dict[Name, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _group_names_differ(self) -> "JobSpec":
+        names = [group.name for group in self.groups]
+        if len(set(names)) != len(names):
+            raise ValueError("parameter groups share a name; give each one its own")
+        return self
+
+
+class Registration(Incoming):
+    """The reply to ``POST /v1/jobs``."""
+
+    job: str
+    session: str
+    session_number: int
+    token: str | None = None
+    """A job-scoped token; None where the service runs without tokens."""
+    status: JobStatus
+    authority: Authority
+    strategy: str
+    segments: tuple[Segment, ...] = ()
+    """Every segment so far that is not superseded, oldest first."""
+
+
+class RecordProblem(Incoming):
+    """A record that was stored but could not be used, or could not be stored; the others were not held up."""
+
+    number: int
+    code: str
+    detail: str
+    hint: str = ""
+
+
+class ReportReply(Incoming):
+    """The reply to a report."""
+
+    last_record: int
+    """Everything up to this record number is safely stored: the journal may forget it."""
+    segments: tuple[Segment, ...] = ()
+    status: JobStatus = "running"
+    session_current: bool = True
+    """False: a newer session of the same job exists, and this one is not steered any more."""
+    problems: tuple[RecordProblem, ...] = ()
+
+
+class SegmentPage(Incoming):
+    """The reply of the long poll ``GET /v1/jobs/{id}/segments?after=&wait=``."""
+
+    segments: tuple[Segment, ...] = ()
+    status: JobStatus = "running"
+
+
+class Problem(Incoming):
+    """An RFC 9457 problem document, with a stable ``code`` and a ``hint`` of what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    code: str
+    hint: str = ""
+    errors: tuple[dict[str, JsonValue], ...] = ()

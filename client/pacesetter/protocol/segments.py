@@ -1,0 +1,110 @@
+"""Segments: everything the service ever tells a job.
+
+A segment says: start here, follow this policy for so long, measure this, then ask again. Warm-up, a probe, the
+stretch that was chosen, a person's "decay now", a rollback after a divergence and the stop are all segments.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from pacesetter.protocol.base import Incoming, Name
+from pacesetter.schedules import Schedule
+
+CURRENT = "current"
+"""The main line as it is; during a probe, as it was when the probe left it."""
+
+INITIAL = "initial"
+"""The checkpoint that a job with rollback keeps of its very first state."""
+
+Kind = Literal["main", "probe", "branch", "stop"]
+When = Literal["end", "now"]
+DataSource = Literal["continue", "rewind", "hold"]
+
+
+class StopIfNonFinite(Incoming):
+    """Stop at the first NaN or infinite loss."""
+
+    rule: Literal["non_finite"] = "non_finite"
+
+
+class StopIfAboveFirst(Incoming):
+    """Stop once the loss exceeds ``ratio`` times the first finite loss of the segment."""
+
+    rule: Literal["above_first"] = "above_first"
+    ratio: float = Field(gt=1.0)
+
+
+class StopIfAverageAbove(Incoming):
+    """Stop once the exponential moving average of the loss (``decay`` a step) exceeds ``bound``."""
+
+    rule: Literal["average_above"] = "average_above"
+    bound: float
+    decay: float = Field(default=0.9, ge=0.0, lt=1.0)
+
+
+StopClause = Annotated[
+    StopIfNonFinite | StopIfAboveFirst | StopIfAverageAbove, Field(discriminator="rule")
+]
+
+
+class Measure(Incoming):
+    """What a segment asks the job to measure."""
+
+    report_every: int = Field(default=1, ge=1)
+    """A row for every n-th optimizer step of the segment (and always for its last)."""
+    validate_at_end: bool = False
+
+
+class Reason(Incoming):
+    """One sentence for people, and the numbers behind it."""
+
+    text: str = Field(max_length=2000)
+    numbers: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class SegmentPlan(Incoming):
+    """A segment as a strategy writes it, before the controller numbers it.
+
+    Positions and lengths are in the job's clock (steps or tokens) on the main line.
+    """
+
+    kind: Kind
+    when: When = "end"
+    source: Name = Field(default=CURRENT, alias="from")
+    save_as: Name | None = None
+    """Keep the running state under this name, before ``source`` is loaded."""
+    save_end_as: Name | None = None
+    save_every: int | None = Field(default=None, ge=1)
+    """Clock units between rolling snapshots that the client keeps by itself, two at a time."""
+    release: tuple[Name, ...] = ()
+    """Checkpoints that nobody will ask for any more."""
+    start: int = Field(ge=0)
+    length: int = Field(ge=0)
+    policy: Schedule
+    controls: Literal["all"] | tuple[Name, ...] = "all"
+    data: DataSource = "continue"
+    stop_if: tuple[StopClause, ...] = ()
+    measure: Measure = Measure()
+    reason: Reason
+    origin: Name = "strategy"
+    """Who decided: the strategy's name, ``person`` or ``guard``. Limits may treat them differently."""
+
+    @property
+    def end(self) -> int:
+        """Main-line position at which the segment is over."""
+        return self.start + self.length
+
+    @model_validator(mode="after")
+    def _length_matches_kind(self) -> "SegmentPlan":
+        if self.kind != "stop" and self.length == 0:
+            raise ValueError(f"a {self.kind} segment needs a length above 0; only a stop has none")
+        return self
+
+
+class Segment(SegmentPlan):
+    """A numbered segment, as it travels to the job."""
+
+    seq: int = Field(ge=1)
+    after: int = Field(ge=0)
+    """The ``seq`` that it continues; 0 is the base schedule that every job starts on by itself."""

@@ -1,0 +1,194 @@
+"""The strategy contract: a pure reducer from events to segments.
+
+``advance(state, event, context) -> Advance(state', segments, log)``. A strategy has no clock, no HTTP, no database and
+no hidden randomness; its whole state is one JSON document. Given the same events and seed it returns the same segments,
+however the network cut the rows into reports and however often the controller was killed in between.
+
+Obligations of a strategy:
+
+* ``advance`` never raises for any event, finite or not, in any order. What it cannot use it logs and ignores.
+* Every segment it returns keeps to the job's capabilities, limits and overhead cap, and every main segment's policy is
+  defined to the end of the budget.
+* It decides only on the events for which :meth:`Strategy.decides_on` is true (a segment ended, was refused, a session
+  began, ...). Measurements are folded into the state, and how they are cut into records makes no difference.
+* Randomness comes from :meth:`Context.generator`, seeded by the job and the place of the decision.
+* At most one segment is pending beyond the running one: a decision returns one segment, or a main segment and the
+  one that follows it (``when="end"``).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from pacesetter.limits import Limits
+from pacesetter.protocol import (
+    Acknowledgement,
+    Authority,
+    Budget,
+    Capabilities,
+    FellBack,
+    Finished,
+    Measurements,
+    Message,
+    Notice,
+    ParameterGroup,
+    SegmentEnded,
+    SegmentPlan,
+    SessionBegan,
+)
+from pacesetter.schedules import Schedule
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+State: TypeAlias = dict[str, JsonValue]
+
+
+class Registered(Message):
+    """The first event of every job. ``priors`` is what other jobs taught, fixed from here on."""
+
+    type: Literal["registered"] = "registered"
+    priors: dict[str, JsonValue] = {}
+
+
+class Rewound(Message):
+    """A new session resumes at ``position``: the state is the one stored at the last decision at or before it.
+
+    Everything later is superseded. The strategy may go on as it is: the segments of that decision are sent again.
+    """
+
+    type: Literal["rewound"] = "rewound"
+    position: int
+
+
+class Overridden(Message):
+    """A person took over (``active``) with the segments that the controller already sent, or handed back."""
+
+    type: Literal["overridden"] = "overridden"
+    active: bool
+    seq: int
+    position: int
+
+
+Body: TypeAlias = (
+    Registered
+    | Rewound
+    | Overridden
+    | Measurements
+    | Acknowledgement
+    | SegmentEnded
+    | SessionBegan
+    | FellBack
+    | Notice
+    | Finished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job, with its place in the job's order (1, 2, 3, ...)."""
+
+    number: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What a strategy may know of its job: fixed at registration."""
+
+    budget: Budget
+    base: Schedule
+    groups: tuple[ParameterGroup, ...]
+    capabilities: Capabilities
+    limits: Limits
+    authority: Authority
+    overhead_cap: float
+    """Main plus probe steps stay at or below (1 + cap) x budget."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What ``advance`` may use besides state and event."""
+
+    job: JobFacts
+    next_seq: int
+    """The ``seq`` that the first returned segment will get; the second gets the next number."""
+
+    def generator(self) -> np.random.Generator:
+        """Return the random generator of this decision, the same on every replay."""
+        return np.random.default_rng([self.job.seed, self.next_seq])
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the audit trail: what was decided and on which numbers."""
+
+    code: str
+    text: str
+    numbers: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a strategy answers to an event."""
+
+    state: State
+    segments: tuple[SegmentPlan, ...] = ()
+    log: tuple[LogEntry, ...] = ()
+
+
+class Parameters(BaseModel):
+    """Base of a strategy's parameters, validated at registration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Strategy(ABC):
+    """Decides segments from events. See the module's docstring for what it owes.
+
+    Attributes:
+        name: The word users write.
+        version: Raised whenever an old state document cannot be read any more; a job with an unknown version is handed
+            to ``fixed``.
+        slow: True if a decision may take more than a few milliseconds. The controller then plans in a process of its
+            own, never in the transaction that stores a report.
+        default_cap: Overhead cap where the job names none.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    slow: ClassVar[bool] = False
+    default_cap: ClassVar[float] = 0.15
+    parameters_type: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    @classmethod
+    def from_document(cls, parameters: dict[str, Any]) -> "Strategy":
+        """Return the strategy with validated parameters.
+
+        Raises:
+            pydantic.ValidationError: A parameter is unknown or out of range.
+        """
+        return cls(cls.parameters_type.model_validate(parameters))
+
+    def obstacles(self, job: JobFacts) -> Iterable[str]:
+        """Return why this strategy cannot steer ``job``, one sentence each; empty if it can."""
+        del job
+        return ()
+
+    def decides_on(self, body: Body) -> bool:
+        """Whether this event may lead to a decision (measurements never do)."""
+        if isinstance(body, Acknowledgement):
+            return body.status != "applied"
+        return not isinstance(body, Measurements | Notice)
+
+    @abstractmethod
+    def initial(self, job: JobFacts) -> State:
+        """Return the state before any event."""
+
+    @abstractmethod
+    def advance(self, state: State, event: Event, context: Context) -> Advance:
+        """Return the state after ``event``, the segments decided now, and why."""
