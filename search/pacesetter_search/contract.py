@@ -39,7 +39,7 @@ from pacesetter.protocol import (
     SessionBegan,
 )
 from pacesetter.schedules import Schedule
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 State: TypeAlias = dict[str, JsonValue]
 
@@ -48,7 +48,7 @@ class Registered(Message):
     """The first event of every job. ``priors`` is what other jobs taught, fixed from here on."""
 
     type: Literal["registered"] = "registered"
-    priors: dict[str, JsonValue] = {}
+    priors: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Rewound(Message):

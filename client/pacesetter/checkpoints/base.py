@@ -7,9 +7,9 @@ from typing import Any
 class CheckpointStore(ABC):
     """Keeps states of the training under names, and brings them back bit for bit.
 
-    A state is the models' parameters and buffers (persistent or not), the optimizers' states, the GradScaler, every extra
-    object with a ``state_dict``, and the random state of Python, NumPy, torch and its devices. ``position`` is a JSON
-    document of the run loop's own (counters, data position), kept with it.
+    A state is the models' parameters and buffers (persistent or not), the optimizers' states, the GradScaler, every
+    extra object with a ``state_dict``, and the random state of Python, NumPy, torch and its devices. ``position`` is a
+    JSON document of the run loop's own (counters, data position), kept with it.
     """
 
     @abstractmethod

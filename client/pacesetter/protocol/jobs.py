@@ -120,6 +120,8 @@ class ReportReply(Incoming):
     session_current: bool = True
     """False: a newer session of the same job exists, and this one is not steered any more."""
     problems: tuple[RecordProblem, ...] = ()
+    kept_through: int | None = None
+    """In the reply to ``SessionBegan``: segments with a higher ``seq`` that came before it are superseded."""
 
 
 class SegmentPage(Incoming):

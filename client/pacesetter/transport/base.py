@@ -46,6 +46,11 @@ class Transport(ABC):
 
     @property
     @abstractmethod
+    def kept_through(self) -> int | None:
+        """What the reply to ``SessionBegan`` said: highest ``seq`` still valid; None until that reply is here."""
+
+    @property
+    @abstractmethod
     def silenced(self) -> bool:
         """Whether a newer session of the job has taken over: this one steers nothing any more."""
 
