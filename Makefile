@@ -1,0 +1,50 @@
+# Two commands do everything: `make demo` and `make test`. Both set up .venv by themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := server,demo,dev
+
+export OMP_NUM_THREADS ?= 2
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help setup demo serve test check format lint types imports clean
+
+help:
+	@echo "make demo    set up, start the service, train a real model while its learning rate is steered, show the result"
+	@echo "make test    set up, run all tests with branch coverage"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make serve   start the service on SQLite at http://127.0.0.1:8181"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml client/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ./client -e ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m demo
+
+serve: $(STAMP)
+	$(BIN)/pacesetter-server serve
+
+test: $(STAMP)
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: format lint types imports
+
+format: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo/output
