@@ -1,6 +1,7 @@
 """What a family of schedules is: a shape over progress."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Evaluator: TypeAlias = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,26 @@ class Family(BaseModel, ABC):
     @abstractmethod
     def over(self, x: FloatArray, extent: Extent) -> FloatArray:
         """Return the shape at every progress of ``x``; same shape as ``x``."""
+
+    def evaluator(self, extent: Extent) -> Evaluator:
+        """Return ``at`` as a closure for the hot path; a family with constants to hoist overrides it, bit for bit."""
+        at = self.at
+        return lambda x: at(x, extent)
+
+    def kinks(self, extent: Extent) -> tuple[float, ...]:
+        """Return the progresses at which the shape jumps or bends, so that a grid can be put around them."""
+        del extent
+        return ()
+
+    def check_extent(self, extent: Extent) -> None:
+        """Check that the shape can be laid over ``extent``.
+
+        Raises:
+            ValueError: It does not fit, and what would.
+        """
+        del extent
+
+    def phrase(self, extent: Extent) -> str:
+        """Return what happens after the warm-up, in a few words."""
+        del extent
+        return str(getattr(self, "family", type(self).__name__)).replace("_", " ")

@@ -6,5 +6,6 @@ from pydantic import Field
 
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.cosine import Cosine
+from pacesetter.schedules.linear import Linear
 
-AnyFamily = Annotated[Constant | Cosine, Field(discriminator="family")]
+AnyFamily = Annotated[Constant | Cosine | Linear, Field(discriminator="family")]

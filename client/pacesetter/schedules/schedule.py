@@ -5,9 +5,13 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pacesetter.schedules.base import Extent, FloatArray
+from pacesetter.schedules.base import Evaluator, Extent, FloatArray
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.families import AnyFamily
+from pacesetter.schedules.linear import Linear
+
+EXACT = 2**53
+"""Integers up to here are exact in float64, so a position and its distance from a zero never round."""
 
 
 class Warmup(BaseModel):
@@ -37,8 +41,8 @@ class Schedule(BaseModel):
 
     kind: Literal["schedule"] = "schedule"
     version: Literal[1] = 1
-    zero: int = 0
-    length: int = Field(gt=0)
+    zero: int = Field(default=0, ge=-EXACT, le=EXACT)
+    length: int = Field(gt=0, le=EXACT)
     peak: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
     floor: float = Field(default=0.0, ge=0.0, le=1.0)
     unit: Literal["relative", "absolute"] = "relative"
@@ -46,18 +50,49 @@ class Schedule(BaseModel):
     body: AnyFamily = Constant()
 
     @model_validator(mode="after")
-    def _warmup_fits(self) -> "Schedule":
+    def _parts_fit(self) -> "Schedule":
         if self.warmup is not None and self.warmup.length >= self.length:
             raise ValueError(
                 f"a warm-up of {self.warmup.length} leaves nothing of a schedule of length {self.length}; "
                 "shorten the warm-up"
             )
+        self.body.check_extent(self.extent)
         return self
+
+    @classmethod
+    def default_base(
+        cls, length: int, *, clock: str = "steps", warmup_share: float = 0.02
+    ) -> "Schedule":
+        """Return the base schedule of a job that names none: a short warm-up, then a linear decay to zero.
+
+        Linear decay is near-optimal for the last iterate [Defazio2023, arXiv 2310.07831], beats a cosine to 10 %
+        and is the least sensitive to the peak (D2Z). A warm-up of less than a few hundred steps spikes: in steps it is
+        at least 300, though never more than a tenth of the run.
+
+        Args:
+            length: The budget, in the job's clock.
+            clock: ``"steps"`` or ``"tokens"``.
+            warmup_share: Share of the budget to warm up over; 0 for none.
+
+        Raises:
+            ValueError: ``warmup_share`` is not in [0, 1), or ``length`` is not above 0.
+        """
+        if not 0.0 <= warmup_share < 1.0:
+            raise ValueError(f"a warm-up share of {warmup_share} is impossible; give one in [0, 1)")
+        warmup = int(warmup_share * length)
+        if clock == "steps" and warmup_share > 0.0:
+            warmup = max(warmup, min(300, length // 10))
+        return cls(length=length, warmup=Warmup(length=warmup) if warmup else None, body=Linear())
 
     @property
     def extent(self) -> Extent:
         """The lengths that the family's shape may refer to."""
         return Extent(self.length, self.warmup.length if self.warmup else 0)
+
+    @property
+    def end(self) -> int:
+        """Position from which on the schedule keeps its last value."""
+        return self.zero + self.length
 
     def at(self, position: float) -> float:
         """Return the value at one position."""
@@ -82,3 +117,42 @@ class Schedule(BaseModel):
             rise = start + (1.0 - start) * since / extent.warmup
             values = np.where(since < extent.warmup, rise, values)
         return self.peak * values
+
+    def evaluator(self) -> Evaluator:
+        """Return ``at`` as a closure for the hot path: the same bits, without an attribute access."""
+        zero, last, peak, floor = self.zero, float(self.length), self.peak, self.floor
+        span = 1.0 - floor
+        extent = self.extent
+        warmup, body = extent.warmup, extent.body
+        start = self.warmup.start if self.warmup is not None else 1.0
+        rise = 1.0 - start
+        shape = self.body.evaluator(extent)
+
+        def evaluate(position: float) -> float:
+            since = position - zero
+            if since < 0.0:
+                since = 0.0
+            elif since > last:
+                since = last
+            if since < warmup:
+                return peak * (start + rise * since / warmup)
+            return peak * (floor + span * shape((since - warmup) / body))
+
+        return evaluate
+
+    def breakpoints(self) -> tuple[float, ...]:
+        """Return the positions, in order, at which the schedule may jump or bend."""
+        extent = self.extent
+        kinks = (extent.warmup + x * extent.body for x in self.body.kinks(extent))
+        marks = {0.0, float(extent.warmup), float(extent.length), *kinks}
+        return tuple(self.zero + mark for mark in sorted(marks))
+
+    def describe(self, clock: str = "steps") -> str:
+        """Return the schedule as one short sentence for people."""
+        parts = [self.body.phrase(self.extent)]
+        if self.warmup is not None:
+            parts.insert(0, f"warm-up over {self.warmup.length:,} {clock}")
+        unit = " x base" if self.unit == "relative" else ""
+        floor = f", floor {self.floor:g} of the peak" if self.floor else ""
+        where = f" from {self.zero:,}" if self.zero else ""
+        return f"{', then '.join(parts)}; {self.length:,} {clock}{where}, peak {self.peak:g}{unit}{floor}"
