@@ -1,0 +1,159 @@
+"""What the controller hands out: frozen values, free of the database."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from pacesetter.protocol import (
+    Authority,
+    JobSpec,
+    JobStatus,
+    LedgerTotals,
+    Registration,
+    SegmentPlan,
+)
+from pydantic import JsonValue
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; an empty ``next_page_token`` is the end."""
+
+    items: tuple[T, ...]
+    next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What registering came to. ``registration.token`` is left for the caller to fill."""
+
+    registration: Registration
+    is_new_job: bool
+    is_new_session: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as people and scripts see it."""
+
+    id: str
+    project: str
+    name: str
+    external_id: str
+    status: JobStatus
+    authority: Authority
+    strategy: str
+    overridden: bool
+    """A person took over and has not handed back yet."""
+    spec: JobSpec
+    session: str | None
+    session_number: int
+    main_position: int
+    """Furthest known main-line position of the current session, in the job's clock."""
+    last_seq: int
+    last_event: int
+    planning: bool
+    """A stored event waits for the strategy."""
+    created_at: datetime
+    last_seen_at: datetime
+    tags: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One line of the audit trail. Measurements show their size here; their values are in the curve."""
+
+    number: int
+    type: str
+    at: datetime
+    session: str | None
+    segment: int | None
+    position: int | None
+    body: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveView:
+    """Downsampled measurements: columns of equal length, NaN where a value was not measured."""
+
+    columns: dict[str, list[float]]
+    kinds: list[str]
+    """Kind of the segment each row belongs to: ``main``, ``probe`` or ``branch``."""
+    rows_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class MainLinePiece:
+    """A stretch of the main line that followed one policy."""
+
+    seq: int
+    """0 is the base schedule that the job started on by itself."""
+    start: int
+    end: int | None
+    """None: it still runs."""
+    policy: dict[str, JsonValue]
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """What a job has spent, summed over its sessions."""
+
+    totals: LedgerTotals
+    redone: int
+    """Main-line clock units that were trained twice because a session resumed earlier; not against the cap."""
+    planned_probe: int
+    """Clock units of the probes sent and kept."""
+    budget: int
+    overhead_cap: float
+    sessions: tuple[LedgerTotals, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalView:
+    """A segment that waits for a person."""
+
+    seq: int
+    plan: SegmentPlan
+    status: Literal["proposed", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideResult:
+    """What a person's override came to: the segments that were sent, oldest first."""
+
+    segments: tuple[int, ...]
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """An API token as stored: never the token itself."""
+
+    id: str
+    name: str
+    project: str
+    scopes: tuple[str, ...]
+    hint: str
+    """Its last characters, to tell tokens apart."""
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What is known of an ``Idempotency-Key``.
+
+    ``new``: this caller goes on and finishes it. ``in_flight``: another one is at it (409). ``finished``: the stored
+    reply is to be sent again. ``mismatch``: the key was used with another body (422).
+    """
+
+    outcome: Literal["new", "in_flight", "finished", "mismatch"]
+    status: int = 0
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
