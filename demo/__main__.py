@@ -1,0 +1,114 @@
+"""``make demo``: the service on SQLite, a real model, and the same poor learning rate steered and unsteered."""
+
+import argparse
+import time
+from pathlib import Path
+
+import httpx
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from demo import report
+from demo.service import serving
+from demo.text import load_corpus
+from demo.training import POOR_LR, Outcome, train_steered, train_unsteered
+
+HERE = Path(__file__).parent
+
+
+class Display:
+    """One progress line a run: where it is, its loss, its learning rate, and what it is doing."""
+
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
+        self.progress = progress
+        self.task: TaskID = progress.add_task(name, total=total, loss="", lr="", doing="")
+
+    def __call__(self, position: int, loss: float, learning_rate: float, on_main_line: bool) -> None:
+        doing = "main line" if on_main_line else "probe"
+        if on_main_line:
+            self.progress.update(self.task, completed=position)
+        self.progress.update(
+            self.task, loss=f"loss {loss:.3f}", lr=f"lr {learning_rate:.1e}", doing=doing
+        )
+
+
+def columns() -> tuple[TextColumn | BarColumn | TimeElapsedColumn, ...]:
+    """Return what a progress line shows."""
+    fields = ("{task.completed:>5}/{task.total}", "{task.fields[loss]}", "{task.fields[lr]}")
+    texts = (*fields, "{task.fields[doing]}")
+    return (
+        TextColumn("{task.description:<34}"),
+        BarColumn(bar_width=24),
+        *(TextColumn(text) for text in texts),
+        TimeElapsedColumn(),
+    )
+
+
+def run_all(console: Console, url: str, steps: int, external_id: str) -> list[Outcome]:
+    """Train steered, then unsteered for the same main-line steps and for the same total steps."""
+    corpus = load_corpus()
+    with Progress(*columns(), console=console, refresh_per_second=4) as progress:
+        display = Display(progress, "steered", steps)
+        steered = train_steered(corpus, steps, url, external_id, display)
+        names = ("unsteered, same main steps", "unsteered, same total steps")
+        lengths = (steps, steered.total_steps)
+        unsteered = [
+            train_unsteered(corpus, length, name, Display(progress, name, length))
+            for name, length in zip(names, lengths, strict=True)
+        ]
+    return [steered, *unsteered]
+
+
+def read_back(url: str, external_id: str) -> tuple[str, list[report.Stretch], list[str]]:
+    """Return from the API what the service recorded: the job, its measurements by segment, its decisions."""
+    with httpx.Client(base_url=url, timeout=30.0) as api:
+        jobs = api.get("/v1/jobs", params={"page_size": 100}).raise_for_status().json()["jobs"]
+        job = next(job["id"] for job in jobs if job["external_id"] == external_id)
+        curve = api.get(f"/v1/jobs/{job}/curve", params={"max_points": 20_000}).raise_for_status()
+        events = api.get(f"/v1/jobs/{job}/events", params={"type": "decision"}).raise_for_status()
+    stretches = [
+        report.Stretch(
+            part["segment"],
+            part["kind"],
+            [int(position) for position in part["columns"]["position"]],
+            [float(loss) for loss in part["columns"]["loss"]],
+            [float(lr) for lr in part["columns"]["lr"]],
+        )
+        for part in curve.json()["segments"]
+    ]
+    return job, stretches, [event["text"] for event in events.json()["events"]]
+
+
+def main() -> None:
+    """Run the demo and write ``demo/result.json`` and the picture beside it."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--steps", type=int, default=1200, help="length of the main line")
+    parser.add_argument("--output", type=Path, default=HERE / "output")
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    console, started = Console(), time.perf_counter()
+    external_id = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    console.print(f"A byte-level transformer on Python's own library, started at LR {POOR_LR:g}: far too low.")
+    with serving(arguments.output / "service") as url:
+        outcomes = run_all(console, url, arguments.steps, external_id)
+        job, stretches, decisions = read_back(url, external_id)
+    steered, same_main, same_total = outcomes
+    picture, figures = arguments.output / "result.png", HERE / "result.json"
+    report.save_picture(picture, stretches, outcomes[1:])
+    verdict = report.verdict(steered, same_main, same_total)
+    seconds = time.perf_counter() - started
+    report.save_json(figures, outcomes, {"verdict": verdict, "job": job, "seconds": seconds})
+    report.print_table(console, outcomes)
+    console.print(verdict)
+    for decision in decisions[-6:]:
+        console.print(f"  [dim]{decision}[/dim]")
+    console.print(f"{seconds:.0f} s. Picture: {picture}  Figures: {figures}")
+    console.print(
+        f"To look around: pacesetter-server serve --data-dir {arguments.output / 'service'}\n"
+        f"  http://127.0.0.1:8181/v1/jobs/{job}  .../events  .../curve  .../ledger  .../schedule"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""A training job as a user would write it, run as a process of its own: deterministic, checkpointed, resumable.
+
+It writes one JSON line an optimizer step (position, learning rate, loss, on the main line or not), saves its own
+checkpoint at given main-line positions, and can stop at a gate until a file appears, so that a test decides what
+happens when without sleeping.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pacesetter
+import torch
+from torch import Tensor, nn
+
+GATE_SECONDS = 120.0
+
+
+class Digits:
+    """Batches of scikit-learn-like 8 x 8 blobs: a function of the position, so that any can be returned to."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.centres = torch.from_numpy(rng.normal(size=(10, 64)).astype(np.float32))
+
+    def batch_at(self, position: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([1, position])
+        labels = torch.from_numpy(rng.integers(0, 10, 32))
+        noise = torch.from_numpy(rng.normal(size=(32, 64)).astype(np.float32))
+        return self.centres[labels] + 2.0 * noise, labels
+
+
+def build() -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return a small perceptron and its optimizer, the same on every call."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+
+def wait_for(gate: Path) -> None:
+    """Return once ``gate`` exists."""
+    deadline = time.monotonic() + GATE_SECONDS
+    while not gate.exists():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the gate {gate} never opened")
+        time.sleep(0.005)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--external-id", required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--waiting", type=float, default=60.0)
+    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--save-at", type=int, nargs="*", default=[])
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--gate", type=str, nargs="*", default=[], help="step:file")
+    parser.add_argument("--strategy", default="autolrs")
+    return parser.parse_args()
+
+
+def attach(
+    arguments: argparse.Namespace,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    resume: dict[str, Any] | None,
+) -> pacesetter.Run:
+    """Attach with few candidates, so that a job is over in seconds."""
+    parameters = {"candidates": arguments.candidates, "min_multiplier": 0.1, "max_multiplier": 10.0}
+    return pacesetter.attach(
+        model,
+        optimizer,
+        name="fault-test",
+        external_id=arguments.external_id,
+        budget=pacesetter.Steps(arguments.steps),
+        strategy=arguments.strategy,
+        strategy_parameters=parameters if arguments.strategy == "autolrs" else None,
+        limits=pacesetter.Limits(max_multiplier=10.0),
+        waiting_seconds=arguments.waiting,
+        resume=resume,
+        seed=7,
+    )
+
+
+def main() -> None:
+    """Train to the end of the budget."""
+    arguments = parse()
+    torch.set_num_threads(1)
+    model, optimizer = build()
+    resume = None
+    if arguments.resume:
+        saved = torch.load(arguments.checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        resume = json.loads(saved["run"])
+    gates = {int(step): Path(file) for step, file in (gate.split(":", 1) for gate in arguments.gate)}
+    run = attach(arguments, model, optimizer, resume)
+    step, saved_at = 0, set[int]()
+    with arguments.log.open("a", buffering=1) as log:
+        for inputs, labels in run.batches(Digits()):
+            if step in gates:
+                wait_for(gates[step])
+            position, on_main = run.position, run.on_main_line
+            if on_main and position in arguments.save_at and position not in saved_at:
+                saved_at.add(position)
+                save(arguments.checkpoint, model, optimizer, run)
+            learning_rate = optimizer.param_groups[0]["lr"]
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+            loss.backward()
+            run.step(loss)
+            row = {"step": step, "position": position, "lr": learning_rate, "main": on_main}
+            log.write(json.dumps({**row, "loss": loss.item()}) + "\n")
+            step += 1
+        result = run.finish()
+        log.write(json.dumps({"finished": True, "validation_loss": result.validation_loss}) + "\n")
+
+
+def save(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, run: pacesetter.Run
+) -> None:
+    """Write the user's own checkpoint atomically, with the run's state in it."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "run": json.dumps(run.state_dict()),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()
