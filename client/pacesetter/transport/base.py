@@ -2,11 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pacesetter.protocol import JobSpec, LedgerTotals, Record, Registration, Segment
 
 MakeRecord = Callable[[int], Record]
 """Builds a record from its number. Runs in the transport's thread, so it may copy tensors from the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableSegment:
+    """A segment that this client cannot read, usually from a newer service. Acknowledge it as refused."""
+
+    seq: int
+    after: int
+    detail: str
+    """What could not be read, for the acknowledgement."""
 
 
 class Transport(ABC):
@@ -37,7 +48,7 @@ class Transport(ABC):
         """Ask for everything queued to be sent now rather than with the next batch."""
 
     @abstractmethod
-    def receive(self) -> Segment | None:
+    def receive(self) -> Segment | UnreadableSegment | None:
         """Return the next segment that arrived, in order of ``seq``, or None."""
 
     @abstractmethod
