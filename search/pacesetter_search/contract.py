@@ -114,10 +114,15 @@ class Context:
     job: JobFacts
     next_seq: int
     """The ``seq`` that the first returned segment will get; the second gets the next number."""
+    draw: int | None = None
+    """Place of the decision in the history that is kept; None: ``next_seq``. After a session resumed earlier, ``seq``
+    goes on rising and this starts over, so a decision taken again draws the same numbers."""
 
     def generator(self) -> np.random.Generator:
         """Return the random generator of this decision, the same on every replay."""
-        return np.random.default_rng([self.job.seed, self.next_seq])
+        return np.random.default_rng(
+            [self.job.seed, self.next_seq if self.draw is None else self.draw]
+        )
 
 
 @dataclass(frozen=True, slots=True)
