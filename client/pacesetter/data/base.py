@@ -9,7 +9,8 @@ RewindCapability = int | Literal["unlimited"]
 class BatchSource(ABC):
     """Hands out batches for ever, across epochs, and returns to where a probe left the main line if it can.
 
-    A probe is bracketed by ``mark()`` and ``rewind(mark)``; several probes may rewind to the same mark.
+    A probe is bracketed by ``mark()`` and ``rewind(mark)``; several probes may rewind to the same mark. A mark is also
+    a position that ``load_state_dict`` takes: inside a probe, the main line's own mark goes into the user's checkpoint.
     """
 
     @property
@@ -18,8 +19,12 @@ class BatchSource(ABC):
         """How far back it can go: ``"unlimited"``, a number of batches, or 0."""
 
     @abstractmethod
-    def next(self) -> Any:
+    def next(self, *, probe: bool = False) -> Any:
         """Return the next batch, starting a new epoch where one ends.
+
+        Args:
+            probe: True outside the main line (probes and branches). What such a call takes from the loader stays
+                reserved for the main line; the main line itself is never handed a batch twice because a buffer is full.
 
         Raises:
             ConfigurationError: An epoch without a single batch.
@@ -39,14 +44,15 @@ class BatchSource(ABC):
 
     @abstractmethod
     def hold(self, active: bool) -> None:
-        """While active, hand out one frozen batch again and again."""
+        """While active, hand out one frozen batch, the next one, again and again."""
 
     @property
     @abstractmethod
     def unpaired(self) -> bool:
-        """Whether, since the last rewind, more batches were asked for than the buffer holds.
+        """Whether, since the last mark or rewind, the batches were not those that followed it on the main line.
 
-        The batches of the buffer are then handed out again: nothing is taken from the main line.
+        A probe longer than the buffer is handed the buffer's batches again, so that nothing is taken from the main line
+        (without a buffer it is fed from the loader); and a mark older than the buffer cannot be reached exactly.
         """
 
     @abstractmethod
