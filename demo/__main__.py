@@ -24,7 +24,9 @@ class Display:
         self.progress = progress
         self.task: TaskID = progress.add_task(name, total=total, loss="", lr="", doing="")
 
-    def __call__(self, position: int, loss: float, learning_rate: float, on_main_line: bool) -> None:
+    def __call__(
+        self, position: int, loss: float, learning_rate: float, on_main_line: bool
+    ) -> None:
         doing = "main line" if on_main_line else "probe"
         if on_main_line:
             self.progress.update(self.task, completed=position)
@@ -89,7 +91,9 @@ def main() -> None:
     torch.set_num_threads(2)
     console, started = Console(), time.perf_counter()
     external_id = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
-    console.print(f"A byte-level transformer on Python's own library, started at LR {POOR_LR:g}: far too low.")
+    console.print(
+        f"A byte-level transformer on Python's own library, started at LR {POOR_LR:g}: far too low."
+    )
     with serving(arguments.output / "service") as url:
         outcomes = run_all(console, url, arguments.steps, external_id)
         job, stretches, decisions = read_back(url, external_id)

@@ -26,7 +26,15 @@ class Stretch:
 def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Print one row a run: loss, steps, search overhead, seconds."""
     table = Table(title="Loss on text that steered nothing (nats a byte)")
-    for heading in ("run", "before", "after", "main steps", "all steps", "search overhead", "seconds"):
+    for heading in (
+        "run",
+        "before",
+        "after",
+        "main steps",
+        "all steps",
+        "search overhead",
+        "seconds",
+    ):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for outcome in outcomes:
         table.add_row(

@@ -26,7 +26,9 @@ def load_corpus() -> Corpus:
     """Read the library's sources, split file by file by a checksum of the name (the same on every run)."""
     root = Path(sysconfig.get_path("stdlib"))
     files = sorted(
-        path for path in root.rglob("*.py") if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)
+        path
+        for path in root.rglob("*.py")
+        if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)
     )
     parts: dict[str, list[bytes]] = {"train": [], "a": [], "b": []}
     total = 0
@@ -38,7 +40,9 @@ def load_corpus() -> Corpus:
         if total > MAX_BYTES:
             break
     if not all(parts.values()):
-        raise SystemExit(f"too little text under {root}: found {len(files)} files; a full Python is needed")
+        raise SystemExit(
+            f"too little text under {root}: found {len(files)} files; a full Python is needed"
+        )
     return Corpus(*(to_tensor(b"".join(parts[key])) for key in ("train", "a", "b")))
 
 

@@ -43,7 +43,9 @@ class GatedRecurrent(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         hidden, _ = self.recurrent(self.embed(windows[:, :-1]))
-        return functional.cross_entropy(self.readout(hidden).flatten(0, 1), windows[:, 1:].flatten())
+        return functional.cross_entropy(
+            self.readout(hidden).flatten(0, 1), windows[:, 1:].flatten()
+        )
 
 
 def held_out_windows() -> Iterator[Tensor]:

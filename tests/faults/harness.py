@@ -17,7 +17,9 @@ DEADLINE_SECONDS = 90.0
 Value = TypeVar("Value")
 
 
-def eventually(read: Callable[[], Value | None], what: str, seconds: float = DEADLINE_SECONDS) -> Value:
+def eventually(
+    read: Callable[[], Value | None], what: str, seconds: float = DEADLINE_SECONDS
+) -> Value:
     """Return the first value of ``read`` that is not None (or False); fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

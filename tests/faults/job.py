@@ -99,7 +99,9 @@ def main() -> None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         resume = json.loads(saved["run"])
-    gates = {int(step): Path(file) for step, file in (gate.split(":", 1) for gate in arguments.gate)}
+    gates = {
+        int(step): Path(file) for step, file in (gate.split(":", 1) for gate in arguments.gate)
+    }
     run = attach(arguments, model, optimizer, resume)
     step, saved_at = 0, set[int]()
     with arguments.log.open("a", buffering=1) as log:

@@ -1,0 +1,106 @@
+"""`kill -9` of the controller at the worst moments: the job ends with the segments it would have had."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Undisturbed, segments_of
+from tests.faults.harness import ControllerProcess, JobProcess, eventually, main_line
+
+pytestmark = pytest.mark.faults
+
+
+def recorded_steps(controller: ControllerProcess, job: str) -> Counter[int]:
+    """Return how often each optimizer step of the job was recorded."""
+    curve = controller.get(f"/v1/jobs/{job}/curve", columns="loss", max_points=100_000)
+    return Counter(int(step) for step in curve["columns"]["step"])
+
+
+def ended_segments(controller: ControllerProcess, external_id: str) -> int:
+    """Return how many segments of the job have ended so far."""
+    job = controller.job_id(external_id)
+    return 0 if job is None else len(controller.events(job, "segment_ended"))
+
+
+def assert_as_undisturbed(
+    controller: ControllerProcess, name: str, rows: list[dict[str, Any]], undisturbed: Undisturbed
+) -> None:
+    job = controller.job_id(name)
+    assert job is not None
+    assert segments_of(controller, job) == undisturbed.segments
+    assert main_line(rows) == main_line(undisturbed.rows)
+    assert recorded_steps(controller, job) == Counter(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize("decision", [2, 6])
+def test_killed_during_a_suggestion_and_restarted(
+    controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed, decision: int
+) -> None:
+    job = JobProcess(tmp_path, "job", controller.url, "killed")
+    eventually(lambda: ended_segments(controller, "killed") >= decision, "a probe to end")
+    controller.kill()
+    controller.start()
+    assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
+
+
+def test_killed_right_after_a_report_and_restarted(
+    controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    job = JobProcess(tmp_path, "job", controller.url, "killed")
+
+    def has_measurements() -> bool:
+        known = controller.job_id("killed")
+        return known is not None and bool(controller.events(known, "measurements"))
+
+    eventually(has_measurements, "the first rows")
+    controller.kill()
+    controller.start()
+    assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
+
+
+def test_restarted_after_the_waiting_bound_falls_back_and_is_steered_again(
+    controller: ControllerProcess, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    job = JobProcess(
+        tmp_path, "job", controller.url, "late", "--waiting", "1", "--gate", f"120:{gate}"
+    )
+    eventually(lambda: ended_segments(controller, "late") >= 2, "a probe to end")
+    controller.kill()
+    eventually(lambda: len(job.rows()) >= 120, "the job to go on by itself")
+    controller.start()
+    gate.touch()
+    rows = job.finish()
+    known = controller.job_id("late")
+    assert known is not None
+    fell_back = controller.events(known, "fell_back")
+    assert len(fell_back) >= 1
+    later = [
+        event
+        for event in controller.events(known, "acknowledgement")
+        if event["number"] > fell_back[0]["number"] and event["body"]["status"] == "applied"
+    ]
+    assert later, "the job was not steered again after its fallback"
+    assert sorted(main_line(rows)) == list(range(300))
+    assert recorded_steps(controller, known) == Counter(range(1, len(rows) + 1))
+
+
+def test_away_for_the_middle_third_loses_nothing(
+    controller: ControllerProcess, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    gates = ("--gate", f"100:{first}", f"200:{second}")
+    job = JobProcess(tmp_path, "job", controller.url, "away", "--strategy", "fixed", *gates)
+    eventually(lambda: len(job.rows()) >= 100, "the first third")
+    controller.kill()
+    first.touch()
+    eventually(lambda: len(job.rows()) >= 200, "the middle third, without the controller")
+    controller.start()
+    second.touch()
+    rows = job.finish()
+    known = controller.job_id("away")
+    assert known is not None
+    assert [row["position"] for row in rows] == list(range(300))
+    assert recorded_steps(controller, known) == Counter(range(1, 301))
