@@ -1,0 +1,218 @@
+"""The tables. Repositories run Core statements on them; nothing is loaded lazily anywhere."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pacesetter_service.database.types import JsonText, UtcDateTime, utc_now
+
+NAMING = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JsonText,
+        int: BigInteger,
+        bytes: LargeBinary,
+        bool: Boolean,
+    }
+
+
+class ProjectRow(Base):
+    __tablename__ = "projects"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class TokenRow(Base):
+    """API tokens: only the HMAC is kept."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    name: Mapped[str] = mapped_column(String(200))
+    hmac: Mapped[str] = mapped_column(String(200), unique=True)
+    hint: Mapped[str] = mapped_column(String(20))
+    scopes: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class JobRow(Base):
+    """A job: what it said of itself, its strategy's state and counters.
+
+    ``reduced_through`` is the number of the last event the state has seen; ``draws`` counts the segments of the kept
+    history (``last_seq`` counts all); ``running`` is the segment that ran at ``reduced_through``.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("project", "external_id"),
+        Index("ix_jobs_listing", "created_at", "id"),
+        Index("ix_jobs_status_last_seen_at", "status", "last_seen_at"),
+        Index("ix_jobs_due_since", "due_since"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    external_id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20))
+    authority: Mapped[str] = mapped_column(String(20))
+    spec: Mapped[str] = mapped_column(Text)
+    tags: Mapped[dict[str, Any]]
+    strategy: Mapped[str] = mapped_column(String(200))
+    strategy_version: Mapped[int] = mapped_column(Integer)
+    strategy_parameters: Mapped[dict[str, Any]]
+    overhead_cap: Mapped[float]
+    state: Mapped[dict[str, Any]]
+    reduced_through: Mapped[int] = mapped_column(default=0)
+    running: Mapped[int] = mapped_column(default=0)
+    draws: Mapped[int] = mapped_column(default=0)
+    due_since: Mapped[datetime | None]
+    overridden: Mapped[bool] = mapped_column(default=False)
+    last_event: Mapped[int] = mapped_column(default=0)
+    last_seq: Mapped[int] = mapped_column(default=0)
+    main_position: Mapped[int] = mapped_column(default=0)
+    session: Mapped[str | None] = mapped_column(String(40))
+    session_number: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class SessionRow(Base):
+    """One start of a job's process, with what it has reported so far."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (UniqueConstraint("job", "number"), UniqueConstraint("job", "nonce"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job: Mapped[str] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    nonce: Mapped[str] = mapped_column(String(200))
+    last_record: Mapped[int] = mapped_column(default=0)
+    last_step: Mapped[int] = mapped_column(default=-1)
+    began_at: Mapped[int | None]
+    """Main-line position that the session started at; null until it said so."""
+    main_position: Mapped[int] = mapped_column(default=0)
+    kept_through: Mapped[int | None]
+    ledger: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class SegmentRow(Base):
+    """Segments by job and ``seq``, proposals among them. Only ``visible`` ones travel to the job."""
+
+    __tablename__ = "segments"
+
+    job: Mapped[str] = mapped_column(
+        String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    after: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(20))
+    start: Mapped[int]
+    length: Mapped[int]
+    status: Mapped[str] = mapped_column(String(20))
+    """proposed, sent, applied, refused, stale, superseded, unpaired or expired."""
+    visible: Mapped[bool]
+    applied_position: Mapped[int | None]
+    plan: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class EventRow(Base):
+    """Everything that happened to a job, in one order. A measurements record is one row with one packed value."""
+
+    __tablename__ = "events"
+
+    job: Mapped[str] = mapped_column(
+        String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(String(40))
+    reducible: Mapped[bool]
+    """Whether the strategy sees it."""
+    session: Mapped[str | None] = mapped_column(String(40))
+    segment: Mapped[int | None]
+    position: Mapped[int | None]
+    body: Mapped[str] = mapped_column(Text, default="")
+    data: Mapped[bytes | None]
+    at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class DecisionRow(Base):
+    """The strategy's state after each decision: what a rewind loads."""
+
+    __tablename__ = "decisions"
+
+    job: Mapped[str] = mapped_column(
+        String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Number of the event that it was taken on; two on one event cannot be."""
+    position: Mapped[int]
+    """Main-line position from which it takes effect."""
+    sets_main: Mapped[bool]
+    """Whether a resumed job can follow its segments: a first state, or a decision that set the main line."""
+    last_seq: Mapped[int]
+    draws: Mapped[int]
+    strategy: Mapped[str] = mapped_column(String(200))
+    strategy_version: Mapped[int] = mapped_column(Integer)
+    state: Mapped[dict[str, Any]]
+    superseded: Mapped[bool] = mapped_column(default=False)
+
+
+class CheckpointRow(Base):
+    """Names of the states a job keeps: unique per job, written once."""
+
+    __tablename__ = "checkpoints"
+
+    job: Mapped[str] = mapped_column(
+        String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    seq: Mapped[int]
+    released: Mapped[bool] = mapped_column(default=False)
+
+
+class IdempotencyRow(Base):
+    """Replies kept for ``Idempotency-Key``."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_expires_at", "expires_at"),)
+
+    scope: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(200))
+    status: Mapped[int | None] = mapped_column(Integer)
+    body: Mapped[bytes | None]
+    headers: Mapped[dict[str, Any] | None]
+    expires_at: Mapped[datetime]
