@@ -1,0 +1,263 @@
+"""What the client costs a training loop: the own part of ``run.step``, and the loop with it and without it.
+
+    python benchmarks/client_overhead.py [--quick] [--json FILE]
+
+Own part: the time of ``run.step`` minus the time inside the optimizer's ``step`` and ``zero_grad``, online, with a
+real controller. What torch itself spends around a step (its profiling wrapper and hooks) is in the own part, so the
+figure is an upper bound. The loop ratio compares one model stepped by ``run.step`` and by hand, in alternating blocks.
+"""
+
+import json
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pacesetter
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from benchmarks.reporting import Report, arguments
+from demo.service import serving
+
+BLOCK = 50
+WARMUP_BLOCKS = 2
+
+
+class TimedAdamW(torch.optim.AdamW):
+    """AdamW that adds up the nanoseconds spent inside its own methods."""
+
+    inside = 0
+
+    def step(self, closure: Any = None) -> Any:
+        """Step, and note how long the step itself took."""
+        began = time.perf_counter_ns()
+        result = super().step(closure)
+        TimedAdamW.inside += time.perf_counter_ns() - began
+        return result
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients, and note how long that took."""
+        began = time.perf_counter_ns()
+        super().zero_grad(set_to_none)
+        TimedAdamW.inside += time.perf_counter_ns() - began
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One size of model and how long to measure it."""
+
+    name: str
+    width: int
+    batch: int
+    blocks: int
+
+
+def build(setting: Setting) -> tuple[nn.Module, TimedAdamW, Tensor]:
+    """Return a perceptron, its optimizer and one batch."""
+    torch.manual_seed(0)
+    width = setting.width
+    model = nn.Sequential(
+        nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
+    )
+    return model, TimedAdamW(model.parameters(), lr=1e-3), torch.randn(setting.batch, width)
+
+
+def measure(setting: Setting, url: str, name: str) -> dict[str, float]:
+    """Return the own part's quantiles in microseconds and both loops' median step in milliseconds."""
+    steered, steered_optimizer, inputs = build(setting)
+    plain, plain_optimizer, _ = build(setting)
+    run = pacesetter.attach(
+        steered,
+        steered_optimizer,
+        name="client-overhead",
+        external_id=name,
+        budget=pacesetter.Steps(10_000_000),
+        strategy="fixed",
+        url=url,
+    )
+    own: list[float] = []
+    loops: dict[str, list[float]] = {"with": [], "without": []}
+
+    def with_run() -> None:
+        loss = steered(inputs).square().mean()
+        loss.backward()
+        TimedAdamW.inside, began = 0, time.perf_counter_ns()
+        run.step(loss)
+        own.append((time.perf_counter_ns() - began - TimedAdamW.inside) / 1e3)
+
+    def without_run() -> None:
+        loss = plain(inputs).square().mean()
+        loss.backward()
+        plain_optimizer.step()
+        plain_optimizer.zero_grad()
+
+    for block in range(setting.blocks + WARMUP_BLOCKS):
+        if block == WARMUP_BLOCKS:
+            own.clear()
+        for label, step in (("with", with_run), ("without", without_run)):
+            times = time_each(step)
+            if block >= WARMUP_BLOCKS:
+                loops[label] += times
+    run.finish()
+    return {
+        "median": float(np.median(own)),
+        "p99": float(np.quantile(own, 0.99)),
+        "with": float(np.median(loops["with"])),
+        "without": float(np.median(loops["without"])),
+    }
+
+
+def time_each(step: Callable[[], None]) -> list[float]:
+    """Run ``step`` a block of times; return milliseconds of each."""
+    times = []
+    for _ in range(BLOCK):
+        began = time.perf_counter_ns()
+        step()
+        times.append((time.perf_counter_ns() - began) / 1e6)
+    return times
+
+
+def worker(
+    rank: int, world_size: int, store: str, setting: Setting, url: str, name: str, out: str
+) -> None:
+    """Measure on one of several ranks; rank 0 writes its figures."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    figures = measure(setting, url, name)
+    if rank == 0:
+        Path(out).write_text(json.dumps(figures))
+    dist.destroy_process_group()
+
+
+def measure_ranks(setting: Setting, url: str, world_size: int) -> dict[str, float]:
+    """Measure in ``world_size`` processes of one gloo group."""
+    name = f"overhead-{uuid.uuid4()}"
+    if world_size == 1:
+        torch.set_num_threads(1)
+        return measure(setting, url, name)
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"{folder}/figures"
+        options = (world_size, f"{folder}/store", setting, url, name, out)
+        mp.spawn(worker, args=options, nprocs=world_size)  # type: ignore[no-untyped-call]
+        figures: dict[str, float] = json.loads(Path(out).read_text())
+        return figures
+
+
+def scheduler_step() -> float:
+    """Return the median microseconds of torch's own ``LambdaLR.step``."""
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.AdamW(model.parameters())
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 / (1 + step))
+    optimizer.step()
+    return median_microseconds(scheduler.step)
+
+
+def median_microseconds(call: Callable[[], Any], count: int = 2000) -> float:
+    """Return the median time of ``call``."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        call()
+        times.append((time.perf_counter_ns() - began) / 1e3)
+    return float(np.median(times))
+
+
+def peers(folder: Path) -> dict[str, float]:
+    """Return the median microseconds of logging three scalars with each tracker that is installed."""
+    found: dict[str, float] = {}
+    scalars = {"loss": 1.0, "lr": 0.1, "norm": 2.0}
+    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=str(folder))
+    os.environ.update(TRACKIO_DIR=str(folder / "trackio"), TRACKIO_SHOW_LOGO="0")
+    for name, measure_peer in (
+        ("trackio", trackio),
+        ("wandb offline", wandb),
+        ("TensorBoard", board),
+    ):
+        try:
+            found[name] = measure_peer(folder, scalars)
+        except ImportError:
+            print(f"{name} is not installed: pip install '.[benchmarks]' to see it beside ours")
+    return found
+
+
+def trackio(folder: Path, scalars: dict[str, float]) -> float:
+    """Log three scalars with trackio."""
+    del folder
+    import trackio as tracker
+
+    tracker.init(project="overhead", embed=False)
+    try:
+        return median_microseconds(lambda: tracker.log(scalars))
+    finally:
+        tracker.finish()
+
+
+def wandb(folder: Path, scalars: dict[str, float]) -> float:
+    """Log three scalars with wandb in offline mode."""
+    import wandb as tracker
+
+    run = tracker.init(project="overhead", mode="offline", dir=str(folder))
+    try:
+        return median_microseconds(lambda: run.log(scalars))
+    finally:
+        run.finish()
+
+
+def board(folder: Path, scalars: dict[str, float]) -> float:
+    """Write three scalars with torch's TensorBoard writer."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter(str(folder / "board"))  # type: ignore[no-untyped-call]
+
+    def log() -> None:
+        for name, value in scalars.items():
+            writer.add_scalar(name, value)
+
+    try:
+        return median_microseconds(log)
+    finally:
+        writer.close()
+
+
+def main() -> None:
+    """Measure both step lengths on one and two processes, then the peers."""
+    options = arguments(__doc__).parse_args()
+    report = Report(
+        "client overhead", packages=("torch", "pacesetter", "trackio", "wandb", "tensorboard")
+    )
+    factor = 1 if options.quick else 5
+    settings = (
+        Setting("1 ms", width=192, batch=64, blocks=16 * factor),
+        Setting("20 ms", width=768, batch=320, blocks=4 * factor),
+    )
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "service") as url:
+        for processes in (1, 2):
+            for setting in settings:
+                figures = measure_ranks(setting, url, processes)
+                where = f"{setting.name} steps, {processes} process{'es' if processes > 1 else ''}"
+                median, p99 = figures["median"], figures["p99"]
+                ratio = figures["with"] / figures["without"]
+                report.row(f"step without us, {where}", figures["without"], "ms")
+                report.row(f"own part, median, {where}", median, "us", "< 20", median < 20)
+                report.row(f"own part, p99, {where}", p99, "us", "< 200", p99 < 200)
+                bar = ("<= 1.01", ratio <= 1.01) if setting.name == "20 ms" else (None, None)
+                report.row(f"loop with / without, {where}", ratio, "ratio", *bar)
+        report.row("torch LambdaLR.step, median", scheduler_step(), "us")
+        for name, value in peers(Path(folder)).items():
+            report.row(f"logging three scalars with {name}, median", value, "us")
+    report.print()
+    report.save(options.json)
+
+
+if __name__ == "__main__":
+    main()
