@@ -1,0 +1,71 @@
+"""The application: routes, guards and handlers around one controller."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from pacesetter_service.controller import ControllerOptions
+from pacesetter_service.http.boundary import Boundary
+from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
+from pacesetter_service.http.jobs import history
+from pacesetter_service.http.jobs import routes as jobs
+from pacesetter_service.http.metrics import Metrics
+from pacesetter_service.http.openapi import install_openapi
+from pacesetter_service.http.operations import routes as operations
+from pacesetter_service.http.problems import install_problem_handlers
+from pacesetter_service.http.reports import routes as reports
+from pacesetter_service.http.segments import routes as segments
+from pacesetter_service.http.services import Services, open_services
+from pacesetter_service.settings import Settings
+
+_DESCRIPTION = "Finds learning-rate schedules and sets the pace of running training jobs."
+
+
+def create_app(settings: Settings, options: ControllerOptions | None = None) -> FastAPI:
+    """Return an application that opens its controller when it starts and closes it when it ends."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, metrics, options) as services:
+            app.state.services = services
+            yield
+
+    return _build(settings, metrics, lifespan)
+
+
+def app_for(services: Services) -> FastAPI:
+    """Return an application around services that somebody else opened and will close."""
+    app = _build(services.settings, services.metrics, None)
+    app.state.services = services
+    return app
+
+
+def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
+    app = FastAPI(
+        title="Pacesetter",
+        version=operations.VERSION,
+        description=_DESCRIPTION,
+        lifespan=lifespan,  # type: ignore[arg-type]
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    # Reports first: routes are tried in order, and this one is called all the time.
+    for router in (
+        reports.router,
+        segments.router,
+        jobs.router,
+        history.router,
+        operations.router,
+    ):
+        app.include_router(router)
+    # The last one added is the outermost.
+    app.add_middleware(NulGuard)
+    app.add_middleware(LocalOnlyGuard, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(Boundary, metrics=metrics)
+    install_problem_handlers(app)
+    install_openapi(app)
+    return app

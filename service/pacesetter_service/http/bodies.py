@@ -1,0 +1,191 @@
+"""Reading request bodies: bounded, unpacked, and parsed straight into protocol values.
+
+Reports come hundreds of times a second, so bodies skip FastAPI's own path (JSON to dict to model): pydantic's parser
+makes the value from the bytes. The schema still appears in the OpenAPI document, see ``openapi.py``.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable
+from typing import TypeVar
+
+from pacesetter.protocol import Measurements, Report
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect, Request
+
+from pacesetter_service.http.problems import ApiProblem, validation_problem
+
+Body = TypeVar("Body")
+
+LARGEST_INTEGER = 2**63 - 1
+"""What both databases can hold."""
+
+_BARE_NON_FINITE = re.compile(rb"NaN|Infinity")
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the unpacked bytes of a JSON body.
+
+    Raises:
+        ApiProblem: 413 beyond ``limit`` (as sent or unpacked), 415 for another type or encoding, 400 for broken gzip.
+    """
+    _check_content_type(request)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip"}:
+        raise ApiProblem(
+            415,
+            "UNSUPPORTED_ENCODING",
+            f"Content-Encoding {encoding[:40]!r} is not supported.",
+            hint="Send the body plain or with Content-Encoding: gzip.",
+            headers={"Accept-Encoding": "gzip"},
+        )
+    packed = await _read_bounded(request, limit)
+    return _gunzip(packed, limit) if encoding == "gzip" else packed
+
+
+def parse_body(adapter: TypeAdapter[Body], raw: bytes) -> Body:
+    """Return ``raw`` as a value of the adapter's type.
+
+    Raises:
+        ApiProblem: 400 if it is not JSON in UTF-8, 422 if it does not fit the model or holds what cannot be stored.
+    """
+    if not raw:
+        raise ApiProblem(
+            400, "EMPTY_BODY", "The request has no body.", hint="Send a JSON object as the body."
+        )
+    _refuse_bare_non_finite(raw)
+    try:
+        value = adapter.validate_json(raw)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        if errors[0]["type"] == "json_invalid":
+            raise _not_json(errors[0]["msg"]) from None
+        raise validation_problem(errors, "body") from None
+    _refuse_unstorable(value, raw)
+    return value
+
+
+def _check_content_type(request: Request) -> None:
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise ApiProblem(
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            f"Content-Type {content_type[:80]!r} is not supported.",
+            hint="Send JSON with Content-Type: application/json.",
+        )
+
+
+async def _read_bounded(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ApiProblem(400, "INCOMPLETE_BODY", "The body ended before it was whole.") from None
+    return b"".join(chunks)
+
+
+def _gunzip(packed: bytes, limit: int) -> bytes:
+    """Unpack at most ``limit`` bytes: a small body that unpacks to gigabytes costs no more than that."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        raw = unpacker.decompress(packed, limit + 1)
+    except zlib.error:
+        raise _broken_gzip("is not gzip") from None
+    if len(raw) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise _broken_gzip("ends in the middle of its gzip stream")
+    if unpacker.unused_data:
+        raise _broken_gzip("has bytes after its gzip stream")
+    return raw
+
+
+def _refuse_bare_non_finite(raw: bytes) -> None:
+    """Pydantic's parser takes bare NaN, which is not JSON; only a body that could hold one is parsed twice."""
+    if _BARE_NON_FINITE.search(raw) is None:
+        return
+    try:
+        from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise _not_json(
+            str(error), hint='Write non-finite numbers as "NaN", "Infinity" or "-Infinity".'
+        ) from None
+
+
+def _refuse_unstorable(value: object, raw: bytes) -> None:
+    """Refuse NUL characters and integers beyond 64 bits: no database takes them.
+
+    The columns of measurements are floats, so a report's hot part needs no walk.
+    """
+    if b"\\u0000" in raw and any("\0" in text for text in _texts(from_json(raw))):
+        raise _unstorable("a NUL character (\\u0000)", "Leave NUL characters out of all texts.")
+    if isinstance(value, Report):
+        parts: list[object] = [value.seen, value.ledger.model_dump() if value.ledger else None]
+        for record in value.records:
+            if isinstance(record, Measurements):
+                parts += [record.number, record.segment, record.position]
+            else:
+                parts.append(record.model_dump())
+    else:
+        parts = [from_json(raw)]
+    if any(abs(number) > LARGEST_INTEGER for number in _integers(parts)):
+        raise _unstorable("an integer beyond 64 bits", f"Stay within {LARGEST_INTEGER}.")
+
+
+def _texts(document: object) -> Iterable[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for key, item in document.items():
+            yield key
+            yield from _texts(item)
+    elif isinstance(document, list):
+        for item in document:
+            yield from _texts(item)
+
+
+def _integers(document: object) -> Iterable[int]:
+    if isinstance(document, int):
+        yield document
+    elif isinstance(document, dict):
+        for item in document.values():
+            yield from _integers(item)
+    elif isinstance(document, (list, tuple)):
+        for item in document:
+            yield from _integers(item)
+
+
+def _too_large(limit: int) -> ApiProblem:
+    return ApiProblem(
+        413,
+        "BODY_TOO_LARGE",
+        f"The body exceeds {limit} bytes, as sent or unpacked.",
+        hint="Split it: a report may carry any number of records, so send several smaller ones in order.",
+    )
+
+
+def _broken_gzip(what: str) -> ApiProblem:
+    return ApiProblem(
+        400,
+        "INVALID_GZIP",
+        f"The body {what}.",
+        hint="Send one whole gzip stream, or drop the Content-Encoding header.",
+    )
+
+
+def _not_json(message: str, hint: str = "Send one JSON object, encoded as UTF-8.") -> ApiProblem:
+    return ApiProblem(400, "INVALID_JSON", f"The body is not JSON: {message}.", hint=hint)
+
+
+def _unstorable(what: str, hint: str) -> ApiProblem:
+    return ApiProblem(422, "INVALID_REQUEST", f"The body holds {what}.", hint=hint)

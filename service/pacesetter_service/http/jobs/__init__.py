@@ -1,0 +1,1 @@
+"""Jobs: registration, lifecycle, overrides and what they did."""

@@ -1,0 +1,115 @@
+"""Bodies of the job calls."""
+
+from datetime import datetime
+
+from pacesetter.protocol import Authority, JobSpec, JobStatus, LedgerTotals, Message, Name
+from pydantic import Field, JsonValue, model_validator
+
+from pacesetter_service.http.replies import Reply
+
+
+class JobReply(Reply):
+    """A job as people and scripts see it."""
+
+    id: str
+    project: str
+    name: str
+    external_id: str
+    status: JobStatus
+    authority: Authority
+    strategy: str
+    overridden: bool
+    spec: JobSpec
+    session: str | None
+    session_number: int
+    main_position: int
+    last_seq: int
+    last_event: int
+    planning: bool
+    created_at: datetime
+    last_seen_at: datetime
+    tags: dict[str, JsonValue]
+
+
+class JobPage(Reply):
+    """One page of jobs, newest first."""
+
+    jobs: tuple[JobReply, ...]
+    next_page_token: str
+
+
+class JobPatch(Message):
+    """What of a job may change: its name and its tags. A field left out stays as it is."""
+
+    name: Name | None = None
+    tags: dict[Name, JsonValue] | None = Field(default=None, max_length=100)
+
+    @model_validator(mode="after")
+    def _something_changes(self) -> "JobPatch":
+        if self.name is None and self.tags is None:
+            raise ValueError("nothing to change; give a name or tags")
+        return self
+
+
+class OverrideReply(Reply):
+    """What an override came to."""
+
+    segments: tuple[int, ...]
+    """``seq`` of the segments that were sent, oldest first."""
+    event: int
+    """Its number in the audit trail."""
+
+
+class EventReply(Reply):
+    """One line of the audit trail."""
+
+    number: int
+    type: str
+    at: datetime
+    session: str | None
+    segment: int | None
+    position: int | None
+    body: dict[str, JsonValue]
+
+
+class EventPage(Reply):
+    """One page of the audit trail, oldest first."""
+
+    events: tuple[EventReply, ...]
+    next_page_token: str
+
+
+class CurveReply(Reply):
+    """Downsampled measurements, as columns of equal length; "NaN" where a value was not measured."""
+
+    columns: dict[str, list[float]]
+    kinds: list[str]
+    rows_total: int
+
+
+class MainLinePieceReply(Reply):
+    """A stretch of the main line that followed one policy."""
+
+    seq: int
+    start: int
+    end: int | None
+    policy: dict[str, JsonValue]
+    origin: str
+    reason: str
+
+
+class ScheduleReply(Reply):
+    """The main line so far, oldest piece first."""
+
+    pieces: tuple[MainLinePieceReply, ...]
+
+
+class LedgerReply(Reply):
+    """What a job has spent, summed over its sessions."""
+
+    totals: LedgerTotals
+    redone: int
+    planned_probe: int
+    budget: int
+    overhead_cap: float
+    sessions: tuple[LedgerTotals, ...]

@@ -1,0 +1,56 @@
+"""What /metrics tells. Labels are route templates and words from short lists, never ids."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0)
+_PLANNING_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+class Metrics:
+    """The counters of one running service; its own registry, so that two services share a process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "pacesetter_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "pacesetter_http_request_duration_seconds",
+            "Time to the end of the answer; streams are left out.",
+            ("route",),
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.streams = Gauge(
+            "pacesetter_segment_streams", "Segment streams now open.", registry=self.registry
+        )
+        self.reports = Counter("pacesetter_reports", "Reports stored.", registry=self.registry)
+        self.records = Counter("pacesetter_records", "Records stored.", registry=self.registry)
+        self.rows = Counter("pacesetter_rows", "Measurement rows stored.", registry=self.registry)
+        self.segments = Counter(
+            "pacesetter_segments_delivered",
+            "Segments handed to jobs.",
+            ("by",),
+            registry=self.registry,
+        )
+        self.planning = Histogram(
+            "pacesetter_planning_duration_seconds",
+            "Time of one decision of a strategy.",
+            ("strategy",),
+            buckets=_PLANNING_BUCKETS,
+            registry=self.registry,
+        )
+
+    def observe_planning(self, strategy: str, seconds: float) -> None:
+        """Count one decision of a strategy."""
+        self.planning.labels(strategy).observe(seconds)
+
+    def render(self) -> bytes:
+        """Return the Prometheus text of everything."""
+        return generate_latest(self.registry)

@@ -1,0 +1,68 @@
+"""Health, metrics and the front page."""
+
+from importlib.metadata import version
+from typing import Literal
+
+from fastapi import APIRouter, Depends
+from starlette.responses import HTMLResponse, Response
+
+from pacesetter_service.http.dependencies import Require, ServicesDependency
+from pacesetter_service.http.metrics import MEDIA_TYPE
+from pacesetter_service.http.replies import Reply, json_reply, problems
+
+router = APIRouter(tags=["operations"])
+
+VERSION = version("pacesetter-server")
+
+_FRONT_PAGE = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Pacesetter</title>
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem }}</style>
+<h1>Pacesetter {VERSION}</h1>
+<p>This service finds learning-rate schedules and sets the pace of running training jobs.</p>
+<ul>
+<li><a href="/v1/jobs">/v1/jobs</a>: the jobs; under each <code>/events</code> (why it decided what),
+<code>/curve</code>, <code>/schedule</code>, <code>/ledger</code></li>
+<li><a href="/openapi.json">/openapi.json</a>: the whole API</li>
+<li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a>: operations</li>
+</ul>
+</html>
+"""
+
+
+class Health(Reply):
+    """That the service answers, and which release it is."""
+
+    status: Literal["ok"] = "ok"
+    version: str = VERSION
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
+    """Answer while the process lives."""
+    return json_reply(Health())
+
+
+@router.get("/readyz", response_model=Health, responses=problems())
+async def readyz(services: ServicesDependency) -> Response:
+    """Answer 200 while the database does."""
+    await services.controller.check()
+    return json_reply(Health())
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Depends(Require("read"), scope="function")],
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
+)
+async def metrics(services: ServicesDependency) -> Response:
+    """Return counters in the Prometheus text format."""
+    # The constructor would append a second charset to this media type.
+    return Response(services.metrics.render(), headers={"Content-Type": MEDIA_TYPE})
+
+
+@router.get("/", include_in_schema=False)
+async def front_page() -> HTMLResponse:
+    """Say what this is and where to look."""
+    return HTMLResponse(_FRONT_PAGE)

@@ -1,0 +1,1 @@
+"""Reports: measurements and acknowledgements in, new segments out."""

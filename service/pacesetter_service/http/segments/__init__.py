@@ -1,0 +1,1 @@
+"""Segments: as a stream, or by long poll."""
