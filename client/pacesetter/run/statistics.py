@@ -101,7 +101,7 @@ class GradientStatistics:
         # Multiplying by a clamped factor, also where nothing is to be clipped, is what spares the wait.
         factor = torch.clamp(max_norm / (norm + CLIP_EPSILON), max=1.0)
         for bucket in self._buckets:
-            gradients = [_local(p.grad) for p in bucket.parameters if p.grad is not None]
+            gradients = [local_part(p.grad) for p in bucket.parameters if p.grad is not None]
             if gradients:
                 local_factor = factor.to(bucket.device, non_blocking=True)
                 torch._foreach_mul_(
@@ -168,7 +168,7 @@ def _is_distributed(tensor: Tensor) -> "TypeGuard[DTensor]":
     return hasattr(tensor, "device_mesh")
 
 
-def _local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """Return this rank's part of a tensor, sharing its memory."""
     return tensor.to_local() if _is_distributed(tensor) else tensor
 
@@ -188,6 +188,6 @@ def _laid_out_like(gradient: Tensor, parameter: Tensor) -> Tensor:
 
 def _values(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return local, dense, real tensors with the same norms."""
-    local = (_local(tensor.detach()) for tensor in tensors)
+    local = (local_part(tensor.detach()) for tensor in tensors)
     dense = (t.coalesce().values() if t.is_sparse else t for t in local)
     return [t.abs() if t.is_complex() else t for t in dense]
