@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from pacesetter_service.controller import ControllerOptions
 from pacesetter_service.http.boundary import Boundary
@@ -16,7 +17,7 @@ from pacesetter_service.http.operations import routes as operations
 from pacesetter_service.http.problems import install_problem_handlers
 from pacesetter_service.http.reports import routes as reports
 from pacesetter_service.http.segments import routes as segments
-from pacesetter_service.http.services import Services, open_services
+from pacesetter_service.http.services import Services, open_services, services_of
 from pacesetter_service.settings import Settings
 
 _DESCRIPTION = "Finds learning-rate schedules and sets the pace of running training jobs."
@@ -64,8 +65,13 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         app.include_router(router)
     # The last one added is the outermost.
     app.add_middleware(NulGuard)
-    app.add_middleware(LocalOnlyGuard, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(LocalOnlyGuard, allowed_hosts=settings.allowed_hosts, is_open=_is_open)
     app.add_middleware(Boundary, metrics=metrics)
     install_problem_handlers(app)
     install_openapi(app)
     return app
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether requests need no token; known once the stored tokens have been read."""
+    return not services_of(scope["app"]).authenticator.required

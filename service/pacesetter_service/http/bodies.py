@@ -4,7 +4,6 @@ Reports come hundreds of times a second, so bodies skip FastAPI's own path (JSON
 makes the value from the bytes. The schema still appears in the OpenAPI document, see ``openapi.py``.
 """
 
-import re
 import zlib
 from collections.abc import Iterable
 from typing import TypeVar
@@ -20,8 +19,6 @@ Body = TypeVar("Body")
 
 LARGEST_INTEGER = 2**63 - 1
 """What both databases can hold."""
-
-_BARE_NON_FINITE = re.compile(rb"NaN|Infinity")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -112,7 +109,7 @@ def _gunzip(packed: bytes, limit: int) -> bytes:
 
 def _refuse_bare_non_finite(raw: bytes) -> None:
     """Pydantic's parser takes bare NaN, which is not JSON; only a body that could hold one is parsed twice."""
-    if _BARE_NON_FINITE.search(raw) is None:
+    if b"NaN" not in raw and b"Infinity" not in raw:
         return
     try:
         from_json(raw, allow_inf_nan=False)
@@ -170,7 +167,7 @@ def _too_large(limit: int) -> ApiProblem:
         413,
         "BODY_TOO_LARGE",
         f"The body exceeds {limit} bytes, as sent or unpacked.",
-        hint="Split it: a report may carry any number of records, so send several smaller ones in order.",
+        hint="Split it: a report is a run of records: send several smaller ones, in order.",
     )
 
 

@@ -1,5 +1,6 @@
 """What is refused before any route sees it: hosts from elsewhere, and paths that no database could hold."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -39,13 +40,16 @@ class LocalOnlyGuard:
     rebinding gives their requests a foreign Host; a cross-site request has a foreign Origin.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: frozenset[str], is_open: Callable[[Scope], bool]
+    ) -> None:
         self.app = app
         self.allowed_hosts = LOCAL_HOSTS | allowed_hosts
+        self.is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass the request on."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and self.is_open(scope):
             problem = self._judge(Headers(scope=scope))
             if problem is not None:
                 await problem_response(scope["path"], problem)(scope, receive, send)

@@ -1,12 +1,23 @@
 """What /metrics tells. Labels are route templates and words from short lists, never ids."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0)
 _PLANNING_BUCKETS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+# A creation time for every counter would double the text, and Prometheus does not read them in this format.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

@@ -3,7 +3,10 @@
 import asyncio
 import os
 import secrets
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -14,6 +17,8 @@ from fastapi import FastAPI
 from pacesetter_service.http.services import closing_of
 from pacesetter_service.logs import uvicorn_log_config
 from pacesetter_service.settings import Settings, SettingsError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.get_logger(__name__)
 
@@ -26,11 +31,9 @@ class Server(uvicorn.Server):
         self.app = app
         self.url_file = url_file
         self.url = ""
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then write the base URL where others wait for it."""
-        self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         if self.started and sockets:
             self.url = _base_url(sockets[0])
@@ -38,11 +41,22 @@ class Server(uvicorn.Server):
             if self.url_file is not None:
                 write_atomically(self.url_file, self.url + "\n")
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the loop: uvicorn's own version raises them again, before the controller has closed."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop taking requests; open streams see ``closing`` and end by themselves."""
         super().handle_exit(sig, frame)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(closing_of(self.app).set)
+        closing_of(self.app).set()
 
 
 def build_server(app: FastAPI, settings: Settings, url_file: Path | None = None) -> Server:
