@@ -14,7 +14,7 @@ help:
 	@echo "make demo    set up, start the service, train a real model while its learning rate is steered, show the result"
 	@echo "make test    set up, run all tests with branch coverage"
 	@echo "make check   format, lint, types, import contracts"
-	@echo "make serve   start the service on SQLite at http://127.0.0.1:8181"
+	@echo "make serve   start the service on SQLite at http://127.0.0.1:8642"
 
 setup: $(STAMP)
 

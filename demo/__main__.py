@@ -2,7 +2,9 @@
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -68,18 +70,37 @@ def read_back(url: str, external_id: str) -> tuple[str, list[report.Stretch], li
         jobs = api.get("/v1/jobs", params={"page_size": 100}).raise_for_status().json()["jobs"]
         job = next(job["id"] for job in jobs if job["external_id"] == external_id)
         curve = api.get(f"/v1/jobs/{job}/curve", params={"max_points": 20_000}).raise_for_status()
-        events = api.get(f"/v1/jobs/{job}/events", params={"type": "decision"}).raise_for_status()
-    stretches = [
-        report.Stretch(
-            part["segment"],
-            part["kind"],
-            [int(position) for position in part["columns"]["position"]],
-            [float(loss) for loss in part["columns"]["loss"]],
-            [float(lr) for lr in part["columns"]["lr"]],
-        )
-        for part in curve.json()["segments"]
-    ]
-    return job, stretches, [event["text"] for event in events.json()["events"]]
+        decisions = [event for event in all_events(api, job) if event["type"] == "decision"]
+    texts = [str(event["body"].get("text", "")) for event in decisions]
+    return job, split_by_segment(curve.json()), texts
+
+
+def all_events(api: httpx.Client, job: str) -> Iterator[dict[str, Any]]:
+    """Yield the audit trail of ``job``, oldest first."""
+    token = ""
+    while True:
+        query = {"page_size": 200, "page_token": token}
+        page = api.get(f"/v1/jobs/{job}/events", params=query).raise_for_status().json()
+        yield from page["events"]
+        token = page["next_page_token"]
+        if not token:
+            return
+
+
+def split_by_segment(curve: dict[str, Any]) -> list[report.Stretch]:
+    """Cut the curve where the kind of segment changes or the position jumps back to where a probe left."""
+    stretches: list[report.Stretch] = []
+    columns = curve["columns"]
+    rows = zip(curve["kinds"], columns["position"], columns["loss"], columns["lr"], strict=True)
+    for kind, position, loss, learning_rate in rows:
+        last = stretches[-1] if stretches else None
+        if last is None or last.kind != kind or position <= last.positions[-1]:
+            last = report.Stretch(kind, [], [], [])
+            stretches.append(last)
+        last.positions.append(int(position))
+        last.losses.append(float(loss))
+        last.learning_rates.append(float(learning_rate))
+    return stretches
 
 
 def main() -> None:
@@ -110,7 +131,7 @@ def main() -> None:
     console.print(f"{seconds:.0f} s. Picture: {picture}  Figures: {figures}")
     console.print(
         f"To look around: pacesetter-server serve --data-dir {arguments.output / 'service'}\n"
-        f"  http://127.0.0.1:8181/v1/jobs/{job}  .../events  .../curve  .../ledger  .../schedule"
+        f"  http://127.0.0.1:8642/v1/jobs/{job}  .../events  .../curve  .../ledger  .../schedule"
     )
 
 

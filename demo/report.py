@@ -14,9 +14,8 @@ from demo.training import Outcome
 
 @dataclass(frozen=True)
 class Stretch:
-    """The rows that the service recorded of one segment."""
+    """Rows that the service recorded, of one kind of segment and without a jump back."""
 
-    seq: int
     kind: str
     positions: list[int]
     losses: list[float]

@@ -1,7 +1,7 @@
 """Train a small byte-level language model on Python's own standard library, with its learning rate steered.
 
     pacesetter-server serve &
-    PACESETTER_URL=http://127.0.0.1:8181 python examples/bytes_lm.py
+    PACESETTER_URL=http://127.0.0.1:8642 python examples/bytes_lm.py
 
 Without PACESETTER_URL, or with the service away, it trains on the base schedule all the same.
 """
