@@ -174,7 +174,11 @@ def _grid() -> tuple[FloatArray, FloatArray, FloatArray]:
     constants = np.concatenate([[np.inf], exponential, onset.ravel()])
     exponents = np.concatenate([[0.0], np.zeros_like(exponential), exponent.ravel()])
     prior = np.concatenate(
-        [[1.0], np.full(exponential.size, 1 / exponential.size), np.full(onset.size, 1 / onset.size)]
+        [
+            [1.0],
+            np.full(exponential.size, 1 / exponential.size),
+            np.full(onset.size, 1 / onset.size),
+        ]
     )
     return prior / 3.0, constants, exponents
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from math import isfinite
 
-from pydantic import JsonValue
-
 from pacesetter_search.forecasting.mixture import Forecast, forecast
 
 BINS = 100
@@ -15,7 +13,7 @@ _LARGEST_LOSS = 1e150
 
 @dataclass(slots=True)
 class Window:
-    """Sums of positions and losses in ``BINS`` equal stretches.
+    """Sums of positions and losses in ``BINS`` equal stretches; plain numbers throughout, so it is JSON as it stands.
 
     Attributes:
         length: Planned length in the job's clock; rows beyond it fall into the last bin.
@@ -57,15 +55,3 @@ class Window:
         positions = [self.positions[index] / self.counts[index] for index in filled]
         losses = [self.losses[index] / self.counts[index] for index in filled]
         return forecast(positions, losses, target - (self.origin or 0.0), counts)
-
-    def document(self) -> dict[str, JsonValue]:
-        """Return the window as JSON; empty bins at the end are left out."""
-        used = max((index + 1 for index, count in enumerate(self.counts) if count), default=0)
-        return {
-            "length": self.length,
-            "origin": self.origin,
-            "non_finite": self.non_finite,
-            "counts": list(self.counts[:used]),
-            "positions": list(self.positions[:used]),
-            "losses": list(self.losses[:used]),
-        }

@@ -61,7 +61,9 @@ def training_set(responses: Sequence[Response]) -> TrainingSet:
         at = [index for index, response in enumerate(responses) if response.stage == stage]
         values, noise, spread = _standardised([responses[index] for index in at], spread)
         losses[at], variances[at] = values, noise
-    points = np.array([[response.x, float(response.stage)] for response in responses]).reshape(-1, 2)
+    points = np.array([[response.x, float(response.stage)] for response in responses]).reshape(
+        -1, 2
+    )
     return TrainingSet(points, losses, np.clip(variances, *_VARIANCE_RANGE))
 
 
