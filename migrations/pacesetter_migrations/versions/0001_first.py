@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("reduced_through", sa.BigInteger(), nullable=False),
         sa.Column("running", sa.BigInteger(), nullable=False),
         sa.Column("draws", sa.BigInteger(), nullable=False),
+        sa.Column("due_event", sa.BigInteger(), nullable=False),
         sa.Column("due_since", UtcDateTime(timezone=True), nullable=True),
         sa.Column("overridden", sa.Boolean(), nullable=False),
         sa.Column("last_event", sa.BigInteger(), nullable=False),
@@ -107,19 +108,20 @@ def upgrade() -> None:
     op.create_table(
         "decisions",
         sa.Column("job", sa.String(length=40), nullable=False),
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("sets_main", sa.Boolean(), nullable=False),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("draws", sa.BigInteger(), nullable=False),
         sa.Column("strategy", sa.String(length=200), nullable=False),
         sa.Column("strategy_version", sa.Integer(), nullable=False),
+        sa.Column("strategy_parameters", JsonText(), nullable=False),
         sa.Column("state", JsonText(), nullable=False),
         sa.Column("superseded", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["job"], ["jobs.id"], name=op.f("fk_decisions_job_jobs"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("job", "number", name=op.f("pk_decisions")),
+        sa.PrimaryKeyConstraint("job", "last_seq", name=op.f("pk_decisions")),
     )
     op.create_table(
         "events",
@@ -148,6 +150,7 @@ def upgrade() -> None:
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("visible", sa.Boolean(), nullable=False),
+        sa.Column("acknowledged_by", sa.String(length=40), nullable=True),
         sa.Column("applied_position", sa.BigInteger(), nullable=True),
         sa.Column("plan", sa.Text(), nullable=False),
         sa.Column(

@@ -1,7 +1,7 @@
 """The tables. Repositories run Core statements on them; nothing is loaded lazily anywhere."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -31,7 +31,7 @@ class Base(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         dict[str, Any]: JsonText,
         int: BigInteger,
@@ -95,6 +95,8 @@ class JobRow(Base):
     reduced_through: Mapped[int] = mapped_column(default=0)
     running: Mapped[int] = mapped_column(default=0)
     draws: Mapped[int] = mapped_column(default=0)
+    due_event: Mapped[int] = mapped_column(default=0)
+    """The last event that may lead to a decision; planning is due while it is above ``reduced_through``."""
     due_since: Mapped[datetime | None]
     overridden: Mapped[bool] = mapped_column(default=False)
     last_event: Mapped[int] = mapped_column(default=0)
@@ -143,6 +145,8 @@ class SegmentRow(Base):
     status: Mapped[str] = mapped_column(String(20))
     """proposed, sent, applied, refused, stale, superseded, unpaired or expired."""
     visible: Mapped[bool]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(40))
+    """The session that acknowledged it last: a session that resumes runs kept segments once more."""
     applied_position: Mapped[int | None]
     plan: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
@@ -176,16 +180,18 @@ class DecisionRow(Base):
     job: Mapped[str] = mapped_column(
         String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
     )
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    """Number of the event that it was taken on; two on one event cannot be."""
+    last_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Highest ``seq`` once its segments were numbered; 0 for a first state without any."""
+    event: Mapped[int]
+    """Number of the event that it was taken on."""
     position: Mapped[int]
     """Main-line position from which it takes effect."""
     sets_main: Mapped[bool]
     """Whether a resumed job can follow its segments: a first state, or a decision that set the main line."""
-    last_seq: Mapped[int]
     draws: Mapped[int]
     strategy: Mapped[str] = mapped_column(String(200))
     strategy_version: Mapped[int] = mapped_column(Integer)
+    strategy_parameters: Mapped[dict[str, Any]]
     state: Mapped[dict[str, Any]]
     superseded: Mapped[bool] = mapped_column(default=False)
 

@@ -11,7 +11,10 @@ from pacesetter_service.database.store import Store, WakeListener
 from pacesetter_service.errors import UnsuitableDatabase
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    ["nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "beegfs", "fuse.sshfs"]
+    (
+        *("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs"),
+        *("ceph", "lustre", "glusterfs", "beegfs", "fuse.sshfs"),
+    )
 )
 
 

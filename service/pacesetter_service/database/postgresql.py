@@ -1,8 +1,8 @@
 """PostgreSQL: a pool of synchronous psycopg 3 connections, and one more that listens.
 
-READ COMMITTED throughout: units of work that change a job lock its row first, so those of several replicas come one
-after the other. ``NOTIFY`` only says "look again"; what is true stands in the tables, and a poll every few seconds finds
-what a lost connection missed.
+READ COMMITTED throughout: units of work that change a job lock its row first, so those of several replicas come
+one after the other. ``NOTIFY`` only says "look again"; what is true stands in the tables, and a poll every few
+seconds finds what a lost connection missed.
 """
 
 import asyncio
@@ -56,19 +56,18 @@ class PostgresqlStore(Store):
             await asyncio.wait_for(ready.wait(), 5.0)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        result, transaction = await self._in_thread(self._write, work)
+        result, transaction = await self._in_thread(lambda: self._write(work))
         if transaction.wakes or transaction.due:
             self._listener(frozenset(transaction.wakes), frozenset(transaction.due))
         return result
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._in_thread(self._read, work)
+        return await self._in_thread(lambda: self._read(work))
 
-    async def _in_thread(self, run: Callable[[Callable[[Transaction], T]], T], work: object) -> T:
+    async def _in_thread(self, run: Callable[[], T]) -> T:
         if self._closing:
             raise Busy("the controller is shutting down")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, run, work)  # type: ignore[arg-type]
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def _write(self, work: Callable[[Transaction], T]) -> tuple[T, Transaction]:
         for attempt in range(1, ATTEMPTS + 1):

@@ -1,8 +1,8 @@
 """SQLite: one writer thread with group commit, readers beside it (WAL).
 
-Units of work queue up while a transaction is being committed, and the next transaction takes all of them at once, each
-under a savepoint of its own: the more writers, the fewer commits a unit of work costs. A caller hears of its result only
-after the commit.
+Units of work queue up while a transaction is being committed, and the next transaction takes all of them at once,
+each under a savepoint of its own: the more writers, the fewer commits a unit of work costs. A caller hears of its
+result only after the commit.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""What a database does for the controller: run units of work, durably and one after the other where they meet.
+"""What a database does for the controller: run units of work, durably, one after the other where they meet.
 
 Repositories are plain functions of a :class:`Transaction`, written once against SQLAlchemy's synchronous
 ``Connection``. That one form serves both databases: on SQLite a single writer thread runs many units of work in one
-transaction (group commit: 1,115 reports/s against 220-333 through an asynchronous driver), on PostgreSQL a small pool
-of threads runs each in its own. Threads cost nothing here, since a unit of work waits for the database most of its time,
-and there is one code path to test.
+transaction (group commit: 1,115 reports/s against 220-333 through an asynchronous driver), on PostgreSQL a small
+pool of threads runs each in its own. Threads cost nothing here, since a unit of work waits for the database most of
+its time, and there is one code path to test.
 """
 
 from abc import ABC, abstractmethod

@@ -1,0 +1,1 @@
+"""Jobs: registration, lifecycle, and what is read of them."""

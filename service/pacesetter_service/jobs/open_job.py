@@ -1,0 +1,176 @@
+"""A job that a unit of work has locked: its counters, and what shall be written when the unit is done."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pacesetter.protocol import JobSpec
+from pydantic import BaseModel
+from sqlalchemy import insert, select, update
+
+from pacesetter_service.database.models import EventRow, JobRow
+from pacesetter_service.database.store import Transaction
+from pacesetter_service.database.types import canonical_json, utc_now
+from pacesetter_service.errors import NotFound
+
+ENDED = frozenset({"completed", "failed", "cancelled"})
+"""Statuses in which nothing is planned or sent any more."""
+
+COLUMNS = (
+    "id",
+    "status",
+    "authority",
+    "strategy",
+    "strategy_version",
+    "strategy_parameters",
+    "overhead_cap",
+    "reduced_through",
+    "running",
+    "draws",
+    "due_event",
+    "overridden",
+    "last_event",
+    "last_seq",
+    "main_position",
+    "session",
+    "session_number",
+)
+"""What every report needs. The spec and the strategy's state are large and are loaded only to plan."""
+
+_SELECT = select(*(getattr(JobRow, column) for column in COLUMNS))
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """Change the fields and add events freely; :meth:`save` writes one INSERT and one UPDATE."""
+
+    tx: Transaction
+    id: str
+    status: str
+    authority: str
+    strategy: str
+    strategy_version: int
+    strategy_parameters: dict[str, Any]
+    overhead_cap: float
+    reduced_through: int
+    running: int
+    draws: int
+    due_event: int
+    overridden: bool
+    last_event: int
+    last_seq: int
+    main_position: int
+    session: str | None
+    session_number: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Columns that are written as they are given here, beside the fields that changed."""
+    seen: bool = False
+    """Whether the job itself was heard of."""
+    _before: dict[str, Any] = field(default_factory=dict)
+    _events: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def from_row(cls, tx: Transaction, row: Any) -> "OpenJob":
+        """Return the job of a row that starts with ``COLUMNS``."""
+        values = dict(zip(COLUMNS, row, strict=False))
+        return cls(tx, **values, _before=values)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a stored event waits for the strategy and may be planned now."""
+        return (
+            self.due_event > self.reduced_through
+            and self.status != "paused"
+            and self.status not in ENDED
+        )
+
+    def load_spec(self) -> JobSpec:
+        """Return the spec of the newest session."""
+        row = self.tx.execute(select(JobRow.spec).where(JobRow.id == self.id)).one()
+        return JobSpec.model_validate_json(row.spec)
+
+    def load_state(self) -> dict[str, Any]:
+        """Return the strategy's state as it stands."""
+        row = self.tx.execute(select(JobRow.state).where(JobRow.id == self.id)).one()
+        state: dict[str, Any] = row.state
+        return state
+
+    def add_event(
+        self,
+        type_: str,
+        body: BaseModel | dict[str, Any] | str = "",
+        *,
+        reducible: bool = False,
+        session: str | None = None,
+        segment: int | None = None,
+        position: int | None = None,
+        data: bytes | None = None,
+    ) -> int:
+        """Append an event and return its number."""
+        if isinstance(body, BaseModel):
+            body = body.model_dump_json(by_alias=True)
+        elif isinstance(body, dict):
+            body = canonical_json(body)
+        self.last_event += 1
+        self._events.append(
+            {
+                "job": self.id,
+                "number": self.last_event,
+                "type": type_,
+                "reducible": reducible,
+                "session": session,
+                "segment": segment,
+                "position": position,
+                "body": body,
+                "data": data,
+            }
+        )
+        return self.last_event
+
+    def flush_events(self) -> None:
+        """Write the events now, so that queries of this unit of work see them."""
+        if self._events:
+            self.tx.execute(insert(EventRow), self._events)
+            self._events = []
+
+    def save(self) -> None:
+        """Write what changed."""
+        self.flush_events()
+        values = {
+            name: value
+            for name, before in self._before.items()
+            if (value := getattr(self, name)) != before
+        }
+        values |= self.changes
+        due_before = self._before["due_event"] > self._before["reduced_through"]
+        if self.due_event > self.reduced_through:
+            if not due_before:
+                values["due_since"] = utc_now()
+            if self.is_due:
+                self.tx.due.add(self.id)
+        elif due_before:
+            values["due_since"] = None
+        if self.seen:
+            values["last_seen_at"] = utc_now()
+        if values:
+            self.tx.execute(update(JobRow).where(JobRow.id == self.id).values(values))
+
+
+def lock_job(tx: Transaction, job_id: str) -> OpenJob:
+    """Return the job, locked against every other unit of work until this one ends.
+
+    Raises:
+        NotFound: No job has that id.
+    """
+    row = tx.execute(_SELECT.where(JobRow.id == job_id).with_for_update()).one_or_none()
+    if row is None:
+        raise job_not_found(job_id)
+    return OpenJob.from_row(tx, row)
+
+
+def job_not_found(job_id: str) -> NotFound:
+    """Return the error for an unknown job."""
+    return NotFound(
+        f"no job has the id {job_id!r}",
+        code="JOB_NOT_FOUND",
+        hint="register it with POST /v1/jobs, or list the jobs with GET /v1/jobs",
+    )

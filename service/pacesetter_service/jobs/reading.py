@@ -1,0 +1,212 @@
+"""What is read of jobs: views, lists, the audit trail, the main line and the ledger."""
+
+import base64
+import json
+from datetime import datetime
+from typing import Any
+
+from pacesetter.protocol import JobSpec, JobStatus, LedgerTotals, Segment
+from sqlalchemy import and_, or_, select
+
+from pacesetter_service.database.models import EventRow, JobRow, SegmentRow, SessionRow
+from pacesetter_service.database.store import Transaction
+from pacesetter_service.errors import Refused
+from pacesetter_service.jobs.open_job import ENDED, job_not_found
+from pacesetter_service.segments.repository import planned_probe
+from pacesetter_service.views import EventView, JobView, LedgerView, MainLinePiece, Page
+
+MAX_PAGE = 1000
+
+
+def _view(row: Any) -> JobView:
+    return JobView(
+        id=row.id,
+        project=row.project,
+        name=row.name,
+        external_id=row.external_id,
+        status=row.status,
+        authority=row.authority,
+        strategy=row.strategy,
+        overridden=row.overridden,
+        spec=JobSpec.model_validate_json(row.spec),
+        session=row.session,
+        session_number=row.session_number,
+        main_position=row.main_position,
+        last_seq=row.last_seq,
+        last_event=row.last_event,
+        planning=row.due_event > row.reduced_through and row.status not in ENDED,
+        created_at=row.created_at,
+        last_seen_at=row.last_seen_at,
+        tags=row.tags,
+    )
+
+
+_COLUMNS = select(*(column for column in JobRow.__table__.columns if column.name != "state"))
+
+
+def get_job(tx: Transaction, job_id: str) -> JobView:
+    """Return a job. Raises NotFound."""
+    row = tx.execute(_COLUMNS.where(JobRow.id == job_id)).one_or_none()
+    if row is None:
+        raise job_not_found(job_id)
+    return _view(row)
+
+
+def _page_size(page_size: int) -> int:
+    if page_size < 1:
+        raise Refused(
+            f"page_size is {page_size}", code="BAD_PAGE_SIZE", hint=f"give 1 to {MAX_PAGE}"
+        )
+    return min(page_size, MAX_PAGE)
+
+
+def _token(row: JobView) -> str:
+    text = json.dumps([row.created_at.isoformat(), row.id])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read_token(token: str) -> tuple[datetime, str]:
+    try:
+        moment, job_id = json.loads(base64.urlsafe_b64decode(token.encode()))
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
+            raise ValueError("not written by this service")
+    except (ValueError, TypeError) as error:
+        raise Refused(
+            "page_token cannot be read",
+            code="BAD_PAGE_TOKEN",
+            hint="pass the next_page_token of the page before, unchanged",
+        ) from error
+    return at, job_id
+
+
+def list_jobs(
+    tx: Transaction,
+    project: str | None,
+    page_size: int,
+    page_token: str,
+    status: JobStatus | None,
+) -> Page[JobView]:
+    """Return a page of jobs, newest first. Raises Refused for a token or a size that cannot be used."""
+    size = _page_size(page_size)
+    query = _COLUMNS.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(size + 1)
+    if project is not None:
+        query = query.where(JobRow.project == project)
+    if status is not None:
+        query = query.where(JobRow.status == status)
+    if page_token:
+        at, job_id = _read_token(page_token)
+        query = query.where(
+            or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < job_id))
+        )
+    views = [_view(row) for row in tx.execute(query)]
+    more = len(views) > size
+    return Page(tuple(views[:size]), _token(views[size - 1]) if more else "")
+
+
+def list_events(tx: Transaction, job_id: str, after: int, page_size: int) -> Page[EventView]:
+    """Return a page of the audit trail. Raises NotFound and Refused."""
+    size = _page_size(page_size)
+    require_job(tx, job_id)
+    rows = tx.execute(
+        select(
+            EventRow.number,
+            EventRow.type,
+            EventRow.at,
+            EventRow.session,
+            EventRow.segment,
+            EventRow.position,
+            EventRow.body,
+        )
+        .where(EventRow.job == job_id, EventRow.number > after)
+        .order_by(EventRow.number)
+        .limit(size + 1)
+    ).all()
+    events = tuple(
+        EventView(
+            number=row.number,
+            type=row.type,
+            at=row.at,
+            session=row.session,
+            segment=row.segment,
+            position=row.position,
+            body=json.loads(row.body) if row.body else {},
+        )
+        for row in rows[:size]
+    )
+    return Page(events, str(events[-1].number) if len(rows) > size else "")
+
+
+def require_job(tx: Transaction, job_id: str) -> None:
+    """Raise NotFound if there is no such job."""
+    if tx.execute(select(JobRow.id).where(JobRow.id == job_id)).one_or_none() is None:
+        raise job_not_found(job_id)
+
+
+def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
+    """Return the pieces of the main line that were applied and kept, oldest first. Raises NotFound."""
+    job = get_job(tx, job_id)
+    rows = tx.execute(
+        select(SegmentRow.plan, SegmentRow.applied_position)
+        .where(
+            SegmentRow.job == job_id,
+            SegmentRow.kind == "main",
+            SegmentRow.visible,
+            SegmentRow.applied_position.is_not(None),
+        )
+        .order_by(SegmentRow.seq)
+    ).all()
+    base = job.spec.base.model_dump(mode="json")
+    pieces = [MainLinePiece(0, 0, None, base, "base", "the base schedule")]
+    for row in rows:
+        segment = Segment.model_validate_json(row.plan)
+        # A rollback takes the main line back: what it undid is no part of it.
+        while pieces and pieces[-1].start >= row.applied_position:
+            pieces.pop()
+        if pieces:
+            pieces[-1] = _ended(pieces[-1], row.applied_position)
+        pieces.append(
+            MainLinePiece(
+                seq=segment.seq,
+                start=row.applied_position,
+                end=None,
+                policy=segment.policy.model_dump(mode="json"),
+                origin=segment.origin,
+                reason=segment.reason.text,
+            )
+        )
+    if job.status in ENDED:
+        pieces[-1] = _ended(pieces[-1], job.main_position)
+    return tuple(pieces)
+
+
+def _ended(piece: MainLinePiece, end: int) -> MainLinePiece:
+    return MainLinePiece(piece.seq, piece.start, end, piece.policy, piece.origin, piece.reason)
+
+
+def ledger(tx: Transaction, job_id: str) -> LedgerView:
+    """Return what the job has spent, over all its sessions. Raises NotFound."""
+    job = get_job(tx, job_id)
+    row = tx.execute(select(JobRow.overhead_cap).where(JobRow.id == job_id)).one()
+    sessions = tx.execute(
+        select(SessionRow.ledger, SessionRow.began_at, SessionRow.main_position)
+        .where(SessionRow.job == job_id)
+        .order_by(SessionRow.number)
+    ).all()
+    redone = furthest = 0
+    for session in sessions:
+        if session.began_at is not None:
+            redone += max(0, furthest - session.began_at)
+            furthest = session.main_position
+    parts = tuple(LedgerTotals.model_validate(session.ledger or {}) for session in sessions)
+    totals = {
+        name: sum(getattr(part, name) for part in parts) for name in LedgerTotals.model_fields
+    }
+    return LedgerView(
+        totals=LedgerTotals(**totals),
+        redone=redone,
+        planned_probe=planned_probe(tx, job_id),
+        budget=job.spec.budget.total,
+        overhead_cap=row.overhead_cap,
+        sessions=parts,
+    )

@@ -1,0 +1,234 @@
+"""Register a job, or a new session of one that is known."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from pacesetter.protocol import Authority, JobSpec, Registration
+from pacesetter_search.contract import Registered as RegisteredEvent
+from pacesetter_search.contract import State, Strategy
+from sqlalchemy import insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pacesetter_service.database.models import JobRow, ProjectRow, SessionRow
+from pacesetter_service.database.store import Transaction
+from pacesetter_service.errors import Conflict, StrategyRefused
+from pacesetter_service.jobs.open_job import OpenJob, lock_job
+from pacesetter_service.planning.commit import plan_now
+from pacesetter_service.planning.messages import Facts
+from pacesetter_service.planning.registry import Registry
+from pacesetter_service.segments import repository as segments
+from pacesetter_service.views import Registered
+
+STEERED_RANKS = 8
+"""Up to this world size a job that asks for nothing is steered, above it is advised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a spec comes to: who decides, and from which state."""
+
+    spec: JobSpec
+    authority: Authority
+    strategy: Strategy
+    parameters: dict[str, Any]
+    overhead_cap: float
+    state: State
+
+
+def assess(spec: JobSpec, registry: Registry) -> Assessment:
+    """Return who will decide for a job like this.
+
+    Raises:
+        StrategyRefused: Unknown, bad parameters, or it cannot steer the job (``STRATEGY_CANNOT_STEER``).
+    """
+    authority = spec.authority or (
+        "steer" if spec.capabilities.world_size <= STEERED_RANKS else "advise"
+    )
+    name = spec.strategy.name
+    if name is None:
+        name = registry.default(Facts.of(spec, authority, spec.overhead_cap or 0.0).for_strategy())
+    parameters: dict[str, Any] = dict(spec.strategy.parameters)
+    strategy = registry.build(name, parameters)
+    cap = strategy.default_cap if spec.overhead_cap is None else spec.overhead_cap
+    facts = Facts.of(spec, authority, cap).for_strategy()
+    obstacles = tuple(strategy.obstacles(facts))
+    if obstacles:
+        fitting = registry.fitting(facts)
+        raise StrategyRefused(
+            f"strategy {name!r} cannot steer this job: {'; '.join(obstacles)}",
+            code="STRATEGY_CANNOT_STEER",
+            hint=f"strategies that can: {', '.join(fitting) or 'none'}",
+            obstacles=obstacles,
+            fitting=fitting,
+        )
+    return Assessment(spec, authority, strategy, parameters, cap, strategy.initial(facts))
+
+
+def would_register(assessment: Assessment) -> Registered:
+    """Return what registering would answer, with empty ids."""
+    registration = Registration(
+        job="",
+        session="",
+        session_number=0,
+        status="registered",
+        authority=assessment.authority,
+        strategy=assessment.strategy.name,
+    )
+    return Registered(registration, is_new_job=False, is_new_session=False)
+
+
+def register(tx: Transaction, spec: JobSpec, project: str, registry: Registry) -> Registered:
+    """Return the job's registration; a known ``external_id`` with another nonce opens a new session.
+
+    Raises:
+        StrategyRefused: The strategy cannot steer the job.
+        Conflict: The ``external_id`` belongs to another kind of job (``EXTERNAL_ID_TAKEN``).
+    """
+    ensure_project(tx, project)
+    found = _find(tx, spec, project)
+    if found is None:
+        assessment = assess(spec, registry)
+        job_id = _insert_job(tx, assessment, project)
+        job = lock_job(tx, job_id)
+        if job.last_event == 0:
+            return _first_session(job, spec, registry)
+        # Another replica was faster: what follows is that of a known job.
+    else:
+        job = lock_job(tx, found)
+    return _known_job(job, spec, registry)
+
+
+def ensure_project(tx: Transaction, project: str) -> None:
+    """Create the project if there is none."""
+    if tx.execute(select(ProjectRow.name).where(ProjectRow.name == project)).first() is None:
+        tx.execute(_insert_ignoring(tx, ProjectRow).values(name=project).on_conflict_do_nothing())
+
+
+def _insert_ignoring(tx: Transaction, table: Any) -> Any:
+    return postgresql.insert(table) if tx.is_postgresql else sqlite.insert(table)
+
+
+def _find(tx: Transaction, spec: JobSpec, project: str) -> str | None:
+    row = tx.execute(
+        select(JobRow.id).where(JobRow.project == project, JobRow.external_id == spec.external_id)
+    ).one_or_none()
+    return None if row is None else row.id
+
+
+def _insert_job(tx: Transaction, assessment: Assessment, project: str) -> str:
+    spec = assessment.spec
+    tx.execute(
+        _insert_ignoring(tx, JobRow)
+        .values(
+            id=f"job_{secrets.token_hex(10)}",
+            project=project,
+            external_id=spec.external_id,
+            name=spec.name,
+            status="registered",
+            authority=assessment.authority,
+            spec=spec.model_dump_json(by_alias=True),
+            tags=dict(spec.tags),
+            strategy=assessment.strategy.name,
+            strategy_version=assessment.strategy.version,
+            strategy_parameters=assessment.parameters,
+            overhead_cap=assessment.overhead_cap,
+            state=assessment.state,
+            **dict.fromkeys(
+                (
+                    *("reduced_through", "running", "draws", "due_event", "last_event"),
+                    *("last_seq", "main_position", "session_number"),
+                ),
+                0,
+            ),
+            overridden=False,
+        )
+        .on_conflict_do_nothing()
+    )
+    job_id = _find(tx, spec, project)
+    assert job_id is not None
+    return job_id
+
+
+def _first_session(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
+    session, number = _open_session(job, spec)
+    job.due_event = job.add_event("registered", RegisteredEvent(), reducible=True, session=session)
+    plan_now(job, registry)
+    job.save()
+    return Registered(_registration(job, session, number), is_new_job=True, is_new_session=True)
+
+
+def _open_session(job: OpenJob, spec: JobSpec) -> tuple[str, int]:
+    """Open a session; it is the current one from now on."""
+    job.session = f"ses_{secrets.token_hex(10)}"
+    job.session_number += 1
+    job.seen = True
+    job.tx.execute(
+        insert(SessionRow).values(
+            id=job.session,
+            job=job.id,
+            number=job.session_number,
+            nonce=spec.nonce,
+            last_record=0,
+            last_step=-1,
+            main_position=0,
+        )
+    )
+    return job.session, job.session_number
+
+
+def _known_job(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
+    known = job.load_spec()
+    _check_same(known, spec)
+    row = job.tx.execute(
+        select(SessionRow.id, SessionRow.number).where(
+            SessionRow.job == job.id, SessionRow.nonce == spec.nonce
+        )
+    ).one_or_none()
+    if row is not None:
+        return Registered(
+            _registration(job, row.id, row.number), is_new_job=False, is_new_session=False
+        )
+    if job.status in ("completed", "failed", "lost"):
+        job.status = "running" if job.main_position else "registered"
+    # Budget, base schedule, strategy and seed stay those of the first registration.
+    merged = spec.model_copy(
+        update={
+            "strategy": known.strategy,
+            "seed": known.seed,
+            "overhead_cap": known.overhead_cap,
+        }
+    )
+    job.changes["spec"] = merged.model_dump_json(by_alias=True)
+    session, number = _open_session(job, spec)
+    job.add_event(
+        "session_opened",
+        {"number": number, "world_size": spec.capabilities.world_size},
+        session=session,
+    )
+    plan_now(job, registry)
+    job.save()
+    job.tx.wakes.add(job.id)  # streams of the older session end
+    return Registered(_registration(job, session, number), is_new_job=False, is_new_session=True)
+
+
+def _check_same(known: JobSpec, spec: JobSpec) -> None:
+    different = [name for name in ("budget", "base") if getattr(known, name) != getattr(spec, name)]
+    if different:
+        raise Conflict(
+            f"external_id {spec.external_id!r} belongs to a job with another {' and '.join(different)}",
+            code="EXTERNAL_ID_TAKEN",
+            hint="resume with the budget and base schedule of the first start, or use another external_id",
+        )
+
+
+def _registration(job: OpenJob, session: str, number: int) -> Registration:
+    return Registration(
+        job=job.id,
+        session=session,
+        session_number=number,
+        status=job.status,
+        authority=job.authority,
+        strategy=job.strategy,
+        segments=segments.visible_segments(job.tx, job.id, 0),
+    )

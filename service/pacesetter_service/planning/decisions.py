@@ -1,0 +1,118 @@
+"""Stored decisions: the state after each, and what a rewind goes back to."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from pacesetter_service.database.models import DecisionRow, EventRow
+from pacesetter_service.jobs.open_job import OpenJob
+from pacesetter_service.segments import repository as segments
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """What a rewind needs of a decision."""
+
+    event: int
+    last_seq: int
+    draws: int
+    strategy: str
+    strategy_version: int
+    strategy_parameters: dict[str, Any]
+    state: dict[str, Any]
+
+
+def store_decision(
+    job: OpenJob, event: int, position: int, state: dict[str, Any], *, sets_main: bool
+) -> None:
+    """Keep the state after a decision, with the counters as they stand now."""
+    job.tx.execute(
+        insert(DecisionRow).values(
+            job=job.id,
+            event=event,
+            position=position,
+            sets_main=sets_main,
+            last_seq=job.last_seq,
+            draws=job.draws,
+            strategy=job.strategy,
+            strategy_version=job.strategy_version,
+            strategy_parameters=job.strategy_parameters,
+            state=state,
+        )
+    )
+
+
+def decision_at(job: OpenJob, position: int) -> StoredDecision | None:
+    """Return the last kept decision that a job standing at ``position`` can follow."""
+    row = job.tx.execute(
+        select(
+            DecisionRow.event,
+            DecisionRow.last_seq,
+            DecisionRow.draws,
+            DecisionRow.strategy,
+            DecisionRow.strategy_version,
+            DecisionRow.strategy_parameters,
+            DecisionRow.state,
+        )
+        .where(
+            DecisionRow.job == job.id,
+            DecisionRow.position <= position,
+            # Results of probes are no place to resume: the process that ran them, and the state they
+            # left from, are gone. The decision that set the main line asks for its probes again.
+            DecisionRow.sets_main,
+            ~DecisionRow.superseded,
+        )
+        .order_by(DecisionRow.last_seq.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else StoredDecision(*tuple(row))
+
+
+def rewind(job: OpenJob, position: int) -> int:
+    """Go back to where a session resumes; return the highest ``seq`` that stays valid.
+
+    The state is the one stored with the last decision at or before ``position``. What was measured on the kept main
+    line since then is replayed into it when the ``rewound`` event is reduced (see ``requests.expand_rewound``).
+    """
+    job.flush_events()
+    decision = decision_at(job, position)
+    if decision is None:
+        # The first decision is still being planned: nothing was sent, so nothing is taken back.
+        return job.last_seq
+    job.tx.execute(
+        update(DecisionRow)
+        .where(DecisionRow.job == job.id, DecisionRow.last_seq > decision.last_seq)
+        .values(superseded=True)
+    )
+    segments.supersede_after(job, decision.last_seq)
+    job.draws = decision.draws
+    job.strategy = decision.strategy
+    job.strategy_version = decision.strategy_version
+    job.strategy_parameters = decision.strategy_parameters
+    job.changes["state"] = decision.state
+    job.overridden = job.overridden and _overridden_by(job) <= decision.last_seq
+    job.running = segments.covering_main(job.tx, job.id, position)
+    number = job.add_event(
+        "rewound",
+        {"position": position, "decision": decision.event, "kept_through": decision.last_seq},
+        reducible=True,
+        session=job.session,
+        position=position,
+    )
+    job.reduced_through = number - 1
+    job.due_event = number
+    return decision.last_seq
+
+
+def _overridden_by(job: OpenJob) -> int:
+    """Return the ``seq`` that a person sent last in taking over."""
+    body = job.tx.execute(
+        select(EventRow.body)
+        .where(EventRow.job == job.id, EventRow.type == "overridden")
+        .order_by(EventRow.number.desc())
+        .limit(1)
+    ).scalar_one()
+    seq: int = json.loads(body)["seq"]
+    return seq

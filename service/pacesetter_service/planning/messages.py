@@ -1,0 +1,137 @@
+"""What a planner is given and what it answers: plain data, so that it may live in another process."""
+
+from typing import Annotated
+
+from pacesetter.limits import Limits
+from pacesetter.protocol import (
+    Acknowledgement,
+    Authority,
+    Budget,
+    Capabilities,
+    FellBack,
+    Finished,
+    JobSpec,
+    Measurements,
+    Message,
+    Notice,
+    ParameterGroup,
+    SegmentEnded,
+    SegmentPlan,
+    SessionBegan,
+)
+from pacesetter.schedules import Schedule
+from pacesetter_search.contract import JobFacts, Overridden, Registered, Rewound
+from pydantic import Field, JsonValue
+
+EventBody = Annotated[
+    Registered
+    | Rewound
+    | Overridden
+    | Measurements
+    | Acknowledgement
+    | SegmentEnded
+    | SessionBegan
+    | FellBack
+    | Notice
+    | Finished,
+    Field(discriminator="type"),
+]
+
+
+class PlanEvent(Message):
+    """An event in the job's order."""
+
+    number: int
+    body: EventBody
+
+
+class Facts(Message):
+    """What a strategy may know of its job, as it travels."""
+
+    budget: Budget
+    base: Schedule
+    groups: tuple[ParameterGroup, ...]
+    capabilities: Capabilities
+    limits: Limits
+    authority: Authority
+    overhead_cap: float
+    seed: int
+
+    @classmethod
+    def of(cls, spec: JobSpec, authority: Authority, overhead_cap: float) -> "Facts":
+        """Return the facts of a registered job."""
+        return cls(
+            budget=spec.budget,
+            base=spec.base,
+            groups=spec.groups,
+            capabilities=spec.capabilities,
+            limits=spec.limits,
+            authority=authority,
+            overhead_cap=overhead_cap,
+            seed=spec.seed,
+        )
+
+    def for_strategy(self) -> JobFacts:
+        """Return them in the strategy contract's form."""
+        return JobFacts(
+            budget=self.budget,
+            base=self.base,
+            groups=self.groups,
+            capabilities=self.capabilities,
+            limits=self.limits,
+            authority=self.authority,
+            overhead_cap=self.overhead_cap,
+            seed=self.seed,
+        )
+
+
+class PlanRequest(Message):
+    """A strategy's state, and the events it has not seen."""
+
+    job: str
+    strategy: str
+    parameters: dict[str, JsonValue]
+    facts: Facts
+    state: dict[str, JsonValue]
+    events: tuple[PlanEvent, ...]
+    session: str | None
+    """Not for the strategy: the answer counts only while this is the job's session."""
+    reduced_through: int
+    """Number of the last event that ``state`` has seen; the answer counts only while that stands."""
+    through: int
+    """Number of the last event of the job that this request covers."""
+    running: int
+    position: int
+    next_seq: int
+    draws: int
+
+
+class LogLine(Message):
+    """One line of the audit trail."""
+
+    event: int
+    code: str
+    text: str
+    numbers: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class PlannedDecision(Message):
+    """The segments decided on one event, with the state right after it."""
+
+    event: int
+    after: int
+    """``seq`` of the segment that ran when it was taken."""
+    position: int
+    segments: tuple[SegmentPlan, ...]
+    state: dict[str, JsonValue]
+
+
+class PlanAnswer(Message):
+    """What came of a request."""
+
+    state: dict[str, JsonValue] = Field(default_factory=dict)
+    running: int = 0
+    decisions: tuple[PlannedDecision, ...] = ()
+    log: tuple[LogLine, ...] = ()
+    error: str | None = None
+    """Set if the strategy raised: nothing else counts then."""

@@ -1,0 +1,1 @@
+"""Reports: what jobs measure, stored exactly once."""

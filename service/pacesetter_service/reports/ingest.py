@@ -1,0 +1,333 @@
+"""Store a report: exactly once, in order, and with what it means for the job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pacesetter.protocol import (
+    Acknowledgement,
+    FellBack,
+    Finished,
+    Measurements,
+    RecordProblem,
+    Report,
+    ReportReply,
+    Segment,
+    SegmentEnded,
+    SessionBegan,
+)
+from sqlalchemy import select, update
+
+from pacesetter_service.database.models import JobRow, SessionRow
+from pacesetter_service.database.store import Transaction
+from pacesetter_service.database.types import utc_now
+from pacesetter_service.errors import NotFound, StrategyRefused
+from pacesetter_service.jobs.open_job import COLUMNS, ENDED, OpenJob, lock_job
+from pacesetter_service.planning.commit import plan_now
+from pacesetter_service.planning.decisions import rewind
+from pacesetter_service.planning.registry import Registry
+from pacesetter_service.reports.checks import Prepared, Problem, out_of_order
+from pacesetter_service.segments import repository as segments
+
+LR_TOLERANCE = 1e-6
+"""Relative; a float32 optimizer reads back within 6e-8 of what was written."""
+
+_SESSION_COLUMNS = (
+    "id",
+    "number",
+    "last_record",
+    "last_step",
+    "began_at",
+    "main_position",
+    "kept_through",
+)
+_SELECT = (
+    select(
+        *(getattr(JobRow, name) for name in COLUMNS),
+        *(getattr(SessionRow, name).label(f"session_{name}") for name in _SESSION_COLUMNS),
+    )
+    .join(SessionRow, SessionRow.job == JobRow.id)
+    .with_for_update(of=JobRow)
+)
+
+
+@dataclass(slots=True)
+class _Session:
+    """A session as stored, changed in place while its report is taken in."""
+
+    id: str
+    number: int
+    last_record: int
+    last_step: int
+    began_at: int | None
+    main_position: int
+    kept_through: int | None
+
+
+@dataclass(slots=True)
+class Ingest:
+    """Takes in one report of one session within one unit of work."""
+
+    job: OpenJob
+    session: _Session
+    registry: Registry
+    kinds: dict[tuple[str, int], str]
+    """Kinds of segments by job and ``seq``: they never change, so they are kept between reports."""
+    is_current: bool = False
+    problems: list[RecordProblem] = field(default_factory=list)
+
+    def take(self, prepared: Sequence[Prepared]) -> None:
+        """Store every record that is new."""
+        for item in prepared:
+            number = item.record.number
+            if number <= self.session.last_record:
+                continue
+            if number > self.session.last_record + 1:
+                self.job.add_event(
+                    "gap",
+                    {"expected": self.session.last_record + 1, "got": number},
+                    session=self.session.id,
+                )
+            self.session.last_record = number
+            problem = item.problem or self._check(item)
+            if problem is None:
+                self._store(item)
+            else:
+                self._refuse(item, problem)
+
+    # -- what the records before say about a record -------------------------------------------------------------
+
+    def _kind(self, seq: int) -> str | None:
+        """Return the kind of a segment of this job; None if there is no such segment."""
+        if seq == 0:
+            return "main"
+        kind = self.kinds.get((self.job.id, seq))
+        if kind is None:
+            row = segments.get_segment(self.job.tx, self.job.id, seq)
+            if row is None:
+                return None
+            if len(self.kinds) >= 100_000:
+                self.kinds.clear()
+            kind = self.kinds[self.job.id, seq] = row.kind
+        return kind
+
+    def _check(self, item: Prepared) -> Problem | None:
+        record = item.record
+        if isinstance(record, Measurements) and item.first_step <= self.session.last_step:
+            return out_of_order(
+                f"step {item.first_step:g} follows step {self.session.last_step} of the session"
+            )
+        if isinstance(record, SessionBegan):
+            return self._check_began()
+        if isinstance(record, Acknowledgement):
+            return self._check_acknowledgement(record)
+        if isinstance(record, Measurements | SegmentEnded) and self._kind(record.segment) is None:
+            return _unknown_segment(record.segment)
+        return None
+
+    def _check_began(self) -> Problem | None:
+        if self.session.began_at is None:
+            return None
+        return Problem(
+            "ALREADY_BEGAN",
+            f"the session said before that it began at {self.session.began_at}",
+            "a restart registers with a new nonce and begins a session of its own",
+        )
+
+    def _check_acknowledgement(self, record: Acknowledgement) -> Problem | None:
+        row = segments.get_segment(self.job.tx, self.job.id, record.segment)
+        if row is None:
+            return _unknown_segment(record.segment)
+        if row.acknowledged_by == self.session.id:
+            return Problem(
+                "ALREADY_ACKNOWLEDGED",
+                f"segment {record.segment} was acknowledged as {row.status}",
+                "acknowledge each segment once a session",
+            )
+        return None
+
+    def _refuse(self, item: Prepared, problem: Problem) -> None:
+        record = item.record
+        self.problems.append(
+            RecordProblem(
+                number=record.number, code=problem.code, detail=problem.detail, hint=problem.hint
+            )
+        )
+        exclude = {"columns"} if isinstance(record, Measurements) else None
+        self.job.add_event(
+            "refused",
+            {
+                "code": problem.code,
+                "detail": problem.detail,
+                "record": record.model_dump(mode="json", by_alias=True, exclude=exclude),
+            },
+            session=self.session.id,
+            segment=record.segment,
+            position=record.position,
+            data=item.data,
+        )
+
+    # -- what a record changes ----------------------------------------------------------------------------------
+
+    def _store(self, item: Prepared) -> None:
+        record = item.record
+        is_rows = isinstance(record, Measurements)
+        resumes = isinstance(record, SessionBegan) and self.session.number > 1
+        number = self.job.add_event(
+            record.type,
+            f'{{"number":{record.number}}}' if is_rows else record,
+            # A session that resumes is announced to the strategy by the rewinding that follows.
+            reducible=self.is_current and not resumes,
+            session=self.session.id,
+            segment=record.segment,
+            position=record.position,
+            data=item.data,
+        )
+        if isinstance(record, Measurements):
+            self._after_rows(item, record)
+            return
+        if isinstance(record, Acknowledgement):
+            self._after_acknowledgement(record)
+        elif isinstance(record, SessionBegan):
+            self._after_began(record)
+        elif isinstance(record, SegmentEnded):
+            self._move(record.main_position)
+        elif isinstance(record, FellBack | Finished):
+            self._move(record.position)
+        if self.is_current and not resumes and self._decides(record):
+            self.job.due_event = number
+        if self.is_current and isinstance(record, Finished) and self.job.status not in ENDED:
+            self.job.status = "completed"
+            self.job.tx.wakes.add(self.job.id)
+
+    def _decides(self, record: Any) -> bool:
+        try:
+            strategy = self.registry.build(self.job.strategy, self.job.strategy_parameters)
+        except StrategyRefused:
+            return True  # unknown to this release: planning hands the job over
+        return strategy.decides_on(record)
+
+    def _move(self, position: int) -> None:
+        self.session.main_position = position
+        if self.is_current:
+            self.job.main_position = position
+
+    def _after_rows(self, item: Prepared, record: Measurements) -> None:
+        self.session.last_step = int(item.last_step)
+        if self._kind(record.segment) == "main":
+            self._move(record.position)
+        if self.is_current and self.job.status == "registered":
+            self.job.status = "running"
+
+    def _after_began(self, record: SessionBegan) -> None:
+        self.session.began_at = record.position
+        if not self.is_current:
+            return
+        self._move(record.position)
+        if self.session.number > 1:
+            self.session.kept_through = rewind(self.job, record.position)
+        else:
+            self.session.kept_through = self.job.last_seq
+
+    def _after_acknowledgement(self, record: Acknowledgement) -> None:
+        if not self.is_current:
+            return
+        segments.acknowledge(
+            self.job.tx,
+            self.job.id,
+            record.segment,
+            session=self.session.id,
+            status=record.status,
+            applied_position=record.position if record.status == "applied" else None,
+        )
+        for group in record.groups:
+            off = abs(group.lr_after - group.lr_announced)
+            if group.verification != "mismatch" and off <= LR_TOLERANCE * abs(group.lr_announced):
+                continue
+            self.job.add_event(
+                "alert",
+                {"code": "LR_NOT_APPLIED", **group.model_dump(mode="json")},
+                session=self.session.id,
+                segment=record.segment,
+                position=record.position,
+            )
+
+    def revive(self) -> None:
+        """A job that was given up and reports again runs again."""
+        if self.job.status == "lost":
+            self.job.status = "running"
+            self.job.add_event("revived", {}, session=self.session.id)
+
+    def save_session(self, report: Report) -> None:
+        """Write the session."""
+        values: dict[str, Any] = {
+            "last_record": self.session.last_record,
+            "last_step": self.session.last_step,
+            "began_at": self.session.began_at,
+            "main_position": self.session.main_position,
+            "kept_through": self.session.kept_through,
+            "last_seen_at": utc_now(),
+        }
+        if report.ledger is not None:
+            values["ledger"] = report.ledger.model_dump()
+        self.job.tx.execute(
+            update(SessionRow).where(SessionRow.id == self.session.id).values(values)
+        )
+
+    def reply(self, report: Report) -> ReportReply:
+        """Return what the job is told."""
+        new: tuple[Segment, ...] = ()
+        if self.is_current and self.job.last_seq > report.seen:
+            new = segments.visible_segments(self.job.tx, self.job.id, report.seen)
+        began = any(isinstance(record, SessionBegan) for record in report.records)
+        return ReportReply(
+            last_record=self.session.last_record,
+            segments=new,
+            status=self.job.status,
+            session_current=self.is_current,
+            problems=tuple(self.problems),
+            kept_through=self.session.kept_through if began else None,
+        )
+
+
+def _unknown_segment(seq: int) -> Problem:
+    return Problem(
+        "UNKNOWN_SEGMENT",
+        f"no segment {seq} was ever sent to this job",
+        "use the seq of a segment from the registration, a reply or the stream",
+    )
+
+
+def take_report(
+    tx: Transaction,
+    job_id: str,
+    report: Report,
+    prepared: Sequence[Prepared],
+    registry: Registry,
+    kinds: dict[tuple[str, int], str],
+) -> ReportReply:
+    """Store a report, advance a fast strategy, and return the reply.
+
+    Raises:
+        NotFound: No such job, or the session is not one of its sessions.
+    """
+    row = tx.execute(
+        _SELECT.where(JobRow.id == job_id, SessionRow.id == report.session)
+    ).one_or_none()
+    if row is None:
+        lock_job(tx, job_id)
+        raise NotFound(
+            f"job {job_id!r} has no session {report.session!r}",
+            code="SESSION_NOT_FOUND",
+            hint="register again and use the session of the reply",
+        )
+    job = OpenJob.from_row(tx, row)
+    session = _Session(*row[len(COLUMNS) :])
+    ingest = Ingest(job, session, registry, kinds, is_current=job.session == session.id)
+    ingest.revive()
+    ingest.take(prepared)
+    job.seen = True
+    plan_now(job, registry)
+    job.save()
+    ingest.save_session(report)
+    return ingest.reply(report)

@@ -1,0 +1,1 @@
+"""Segments as stored: sending, reading, and what became of them."""

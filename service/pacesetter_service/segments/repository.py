@@ -1,0 +1,161 @@
+"""SQL on segments and checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pacesetter.protocol import Segment, SegmentPlan
+from sqlalchemy import delete, func, insert, select, update
+
+from pacesetter_service.database.models import CheckpointRow, SegmentRow
+from pacesetter_service.database.store import Transaction
+from pacesetter_service.jobs.open_job import OpenJob
+
+
+def visible_segments(tx: Transaction, job: str, after: int) -> tuple[Segment, ...]:
+    """Return what the job may see with ``seq > after``, oldest first."""
+    rows = tx.execute(
+        select(SegmentRow.plan)
+        .where(SegmentRow.job == job, SegmentRow.seq > after, SegmentRow.visible)
+        .order_by(SegmentRow.seq)
+    )
+    return tuple(Segment.model_validate_json(row.plan) for row in rows)
+
+
+def get_segment(tx: Transaction, job: str, seq: int) -> Any | None:
+    """Return the row of a segment, or None."""
+    return tx.execute(
+        select(
+            SegmentRow.seq,
+            SegmentRow.after,
+            SegmentRow.kind,
+            SegmentRow.status,
+            SegmentRow.visible,
+            SegmentRow.acknowledged_by,
+            SegmentRow.plan,
+            SegmentRow.applied_position,
+        ).where(SegmentRow.job == job, SegmentRow.seq == seq)
+    ).one_or_none()
+
+
+def segment_kinds(tx: Transaction, job: str) -> dict[int, str]:
+    """Return the kind of every segment; 0 is the base schedule, of kind main."""
+    rows = tx.execute(select(SegmentRow.seq, SegmentRow.kind).where(SegmentRow.job == job))
+    return {0: "main"} | {row.seq: row.kind for row in rows}
+
+
+def planned_probe(tx: Transaction, job: str) -> int:
+    """Return the clock units of the probes that were sent and kept."""
+    total = tx.execute(
+        select(func.coalesce(func.sum(SegmentRow.length), 0)).where(
+            SegmentRow.job == job,
+            SegmentRow.kind == "probe",
+            SegmentRow.status.in_(("sent", "applied", "unpaired", "proposed")),
+        )
+    ).scalar_one()
+    return int(total)
+
+
+def checkpoint_names(tx: Transaction, job: str) -> set[str]:
+    """Return every name the job was told to keep on the kept branch, released ones too."""
+    rows = tx.execute(select(CheckpointRow.name).where(CheckpointRow.job == job))
+    return {row.name for row in rows}
+
+
+def send(
+    job: OpenJob, plans: Sequence[SegmentPlan], after: int, *, proposed: bool
+) -> tuple[Segment, ...]:
+    """Number the plans, each after the one before, and store them; the job is woken for what it may see."""
+    expire_proposals(job)
+    segments = []
+    for plan in plans:
+        job.last_seq += 1
+        # `model_dump` and back rather than `model_copy`: a Segment is not a SegmentPlan.
+        segment = Segment(seq=job.last_seq, after=after, **dict(plan))
+        segments.append(segment)
+        after = segment.seq
+    job.tx.execute(insert(SegmentRow), [_row(job.id, item, proposed) for item in segments])
+    names = [
+        {"job": job.id, "name": name, "seq": segment.seq, "released": False}
+        for segment in segments
+        for name in (segment.save_as, segment.save_end_as)
+        if name is not None
+    ]
+    if names:
+        job.tx.execute(insert(CheckpointRow), names)
+    for segment in segments:
+        if segment.release:
+            job.tx.execute(
+                update(CheckpointRow)
+                .where(CheckpointRow.job == job.id, CheckpointRow.name.in_(segment.release))
+                .values(released=True)
+            )
+    if not proposed:
+        job.tx.wakes.add(job.id)
+    return tuple(segments)
+
+
+def _row(job: str, segment: Segment, proposed: bool) -> dict[str, Any]:
+    return {
+        "job": job,
+        "seq": segment.seq,
+        "after": segment.after,
+        "kind": segment.kind,
+        "start": segment.start,
+        "length": segment.length,
+        "status": "proposed" if proposed else "sent",
+        "visible": not proposed,
+        "plan": segment.model_dump_json(by_alias=True),
+    }
+
+
+def expire_proposals(job: OpenJob) -> None:
+    """Mark every open proposal as expired: something newer was decided."""
+    job.tx.execute(
+        update(SegmentRow)
+        .where(SegmentRow.job == job.id, SegmentRow.status == "proposed")
+        .values(status="expired")
+    )
+
+
+def supersede_after(job: OpenJob, seq: int) -> None:
+    """Take back every segment with a higher ``seq``, and the checkpoint names they gave."""
+    job.tx.execute(
+        update(SegmentRow)
+        .where(SegmentRow.job == job.id, SegmentRow.seq > seq)
+        .values(status="superseded", visible=False)
+    )
+    job.tx.execute(
+        delete(CheckpointRow).where(CheckpointRow.job == job.id, CheckpointRow.seq > seq)
+    )
+
+
+def covering_main(tx: Transaction, job: str, position: int) -> int:
+    """Return the newest visible main segment that starts at or before ``position``; 0 is the base schedule."""
+    row = tx.execute(
+        select(func.max(SegmentRow.seq)).where(
+            SegmentRow.job == job,
+            SegmentRow.kind == "main",
+            SegmentRow.visible,
+            SegmentRow.start <= position,
+            SegmentRow.status.in_(("sent", "applied")),
+        )
+    ).scalar_one_or_none()
+    return row or 0
+
+
+def acknowledge(
+    tx: Transaction,
+    job: str,
+    seq: int,
+    *,
+    session: str,
+    status: str,
+    applied_position: int | None,
+) -> None:
+    """Record what the job did with a segment."""
+    values: dict[str, Any] = {"acknowledged_by": session, "status": status}
+    if applied_position is not None:
+        values["applied_position"] = applied_position
+    tx.execute(
+        update(SegmentRow).where(SegmentRow.job == job, SegmentRow.seq == seq).values(values)
+    )
