@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Iterable
 
 from pacesetter_service.auth.principal import ADMIN, DEFAULT_PROJECT, SCOPES, Principal, Scope
-from pacesetter_service.auth.tokens import JOB_PREFIX, digest, is_token_of_job, is_well_formed
+from pacesetter_service.auth.tokens import JOB_PREFIX, digest, is_well_formed, session_of
 from pacesetter_service.controller import Controller
 from pacesetter_service.settings import Settings, SettingsError
 from pacesetter_service.views import StoredToken
@@ -30,9 +30,11 @@ class Authenticator:
             job: The job that the path names; a job's own token is good for that one only.
         """
         if token.startswith(JOB_PREFIX):
-            if job is None or not is_token_of_job(self.secret, token, job):
+            session = session_of(self.secret, token, job) if job is not None else None
+            if job is None or session is None:
                 return None
-            return Principal(f"job:{job}", DEFAULT_PROJECT, frozenset({"job"}), job=job)
+            identity = f"job:{job}"
+            return Principal(identity, DEFAULT_PROJECT, frozenset({"job"}), job, session)
         found = digest(self.secret, token)
         if self._admin_digest is not None and hmac.compare_digest(found, self._admin_digest):
             return ADMIN

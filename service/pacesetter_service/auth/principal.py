@@ -17,6 +17,7 @@ class Principal:
         identity: Stable and free of secrets; idempotency keys are scoped by it.
         project: Where its jobs are registered, and the only project it sees.
         job: The one job it may act for; None is any job it sees.
+        session: The session of that job that its token was made for.
         everywhere: It sees every project.
     """
 
@@ -24,6 +25,7 @@ class Principal:
     project: str
     scopes: frozenset[Scope]
     job: str | None = None
+    session: str | None = None
     everywhere: bool = False
 
     def may(self, *needed: Scope) -> bool:

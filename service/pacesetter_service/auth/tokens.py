@@ -45,12 +45,13 @@ def job_token(secret: bytes, job: str, session: str) -> str:
     return f"{JOB_PREFIX}{session}_{_job_mac(secret, job, session)}"
 
 
-def is_token_of_job(secret: bytes, token: str, job: str) -> bool:
-    """Whether ``token`` was derived for a session of ``job``."""
+def session_of(secret: bytes, token: str, job: str) -> str | None:
+    """Return the session of ``job`` that ``token`` was derived for, None if it was not."""
     session, separator, mac = token.removeprefix(JOB_PREFIX).rpartition("_")
     if not separator or not session:
-        return False
-    return hmac.compare_digest(_job_mac(secret, job, session).encode(), mac.encode())
+        return None
+    good = hmac.compare_digest(_job_mac(secret, job, session).encode(), mac.encode())
+    return session if good else None
 
 
 def _job_mac(secret: bytes, job: str, session: str) -> str:

@@ -3,10 +3,10 @@ import zlib
 
 from pacesetter_service.auth.tokens import (
     digest,
-    is_token_of_job,
     is_well_formed,
     job_token,
     new_token,
+    session_of,
 )
 
 SECRET = b"a secret of the server, 32 bytes"
@@ -57,14 +57,14 @@ def test_a_digest_depends_on_secret_and_token_and_is_hexadecimal() -> None:
 def test_a_job_token_is_good_for_its_own_job_only() -> None:
     token = job_token(SECRET, "job_1", "session_7")
     assert token == job_token(SECRET, "job_1", "session_7")
-    assert is_token_of_job(SECRET, token, "job_1")
-    assert not is_token_of_job(SECRET, token, "job_2")
-    assert not is_token_of_job(SECRET + b"x", token, "job_1")
+    assert session_of(SECRET, token, "job_1") == "session_7"
+    assert session_of(SECRET, token, "job_2") is None
+    assert session_of(SECRET + b"x", token, "job_1") is None
 
 
 def test_a_job_token_with_another_session_written_in_is_refused() -> None:
     mac = job_token(SECRET, "job", "one").rpartition("_")[2]
-    assert not is_token_of_job(SECRET, f"pacejob_two_{mac}", "job")
+    assert session_of(SECRET, f"pacejob_two_{mac}", "job") is None
 
 
 def test_shifting_characters_between_job_and_session_gives_another_token() -> None:
@@ -74,4 +74,4 @@ def test_shifting_characters_between_job_and_session_gives_another_token() -> No
 
 def test_malformed_job_tokens_are_refused() -> None:
     for text in ("", "pacejob_", "pacejob__", "pacejob_s_", "pacejob_s_é", "pace_x"):
-        assert not is_token_of_job(SECRET, text, "job")
+        assert session_of(SECRET, text, "job") is None

@@ -8,6 +8,7 @@ from pacesetter.protocol import SegmentPage
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
+from pacesetter_service.auth.principal import Principal
 from pacesetter_service.http.dependencies import (
     LARGEST_INTEGER,
     REPORTS_JOB,
@@ -27,7 +28,6 @@ Seq = Annotated[int, Query(ge=0, le=LARGEST_INTEGER)]
 
 @router.get(
     "/v1/jobs/{job}/segments",
-    dependencies=[REPORTS_JOB],
     response_model=SegmentPage,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -37,6 +37,7 @@ Seq = Annotated[int, Query(ge=0, le=LARGEST_INTEGER)]
 async def get_segments(
     job: JobId,
     request: Request,
+    principal: Annotated[Principal, REPORTS_JOB],
     services: ServicesDependency,
     after: Seq = 0,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0.0,
@@ -48,10 +49,10 @@ async def get_segments(
 
     With ``Accept: text/event-stream`` (or ``stream=1``) they come as server-sent events, ``id`` being the ``seq``, from
     ``Last-Event-ID`` on. Otherwise the call waits up to ``wait`` seconds for the first. ``session`` names the session
-    that asks: one that is not the current one gets nothing.
+    that asks (a job's own token does so by itself): one that is not the current one gets nothing.
     """
     start = after if last_event_id is None else last_event_id
-    cursor = SegmentCursor(services, job, session, start)
+    cursor = SegmentCursor(services, job, principal.session or session, start)
     page = await cursor.read()
     if stream or "text/event-stream" in request.headers.get("accept", ""):
         return _event_stream(cursor, page)

@@ -39,7 +39,7 @@ class SegmentCursor:
         """Return when there may be something newer, when the server closes, or after ``seconds``."""
         waiters = {
             asyncio.ensure_future(
-                self.services.controller.wait_segments(self.job, self.after, seconds)
+                self.services.controller.wait_segments(self.job, self.after, seconds, self.session)
             ),
             asyncio.ensure_future(self.services.closing.wait()),
         }

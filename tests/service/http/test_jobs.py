@@ -1,0 +1,213 @@
+import httpx
+import pytest
+
+from tests.service.http.support import began, register, rows, send, spec
+
+
+async def test_registration_is_idempotent_by_external_id_and_nonce(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await client.post("/v1/jobs", json=spec())
+    again = await client.post("/v1/jobs", json=spec())
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.headers["location"] == f"/v1/jobs/{first.json()['job']}"
+    for key in ("job", "session", "session_number"):
+        assert first.json()[key] == again.json()[key]
+
+
+async def test_another_nonce_opens_a_new_session_of_the_same_job(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await register(client)
+    second = await register(client, nonce="start-2")
+    assert second["job"] == first["job"]
+    assert (first["session_number"], second["session_number"]) == (1, 2)
+    old = await send(client, first, began())
+    assert old["session_current"] is False
+    assert old["segments"] == []
+
+
+async def test_another_budget_under_the_same_name_is_a_conflict_with_a_hint(
+    client: httpx.AsyncClient,
+) -> None:
+    await register(client)
+    reply = await client.post(
+        "/v1/jobs", json=spec(nonce="start-2", budget={"clock": "steps", "total": 2000})
+    )
+    assert reply.status_code == 409
+    assert reply.json()["hint"]
+
+
+async def test_validate_only_stores_nothing(client: httpx.AsyncClient) -> None:
+    reply = await client.post("/v1/jobs?validate_only=true", json=spec())
+    assert reply.status_code == 200
+    assert (await client.get("/v1/jobs")).json()["jobs"] == []
+
+
+async def test_an_idempotency_key_replays_the_stored_reply(client: httpx.AsyncClient) -> None:
+    key = {"idempotency-key": "abc"}
+    first = await client.post("/v1/jobs", json=spec(), headers=key)
+    again = await client.post("/v1/jobs", json=spec(), headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["location"] == first.headers["location"]
+
+
+async def test_an_idempotency_key_with_another_body_is_422(client: httpx.AsyncClient) -> None:
+    key = {"idempotency-key": "abc"}
+    await client.post("/v1/jobs", json=spec(), headers=key)
+    reply = await client.post("/v1/jobs", json=spec(name="other"), headers=key)
+    assert reply.status_code == 422
+    assert reply.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_a_failed_request_gives_its_key_back(client: httpx.AsyncClient) -> None:
+    key = {"idempotency-key": "abc"}
+    await register(client)
+    conflict = spec(nonce="start-2", budget={"total": 5})
+    for _ in range(2):
+        assert (await client.post("/v1/jobs", json=conflict, headers=key)).status_code == 409
+    assert (await client.post("/v1/jobs", json=spec(), headers=key)).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["", "with space", "x" * 201])
+async def test_a_malformed_idempotency_key_is_400(client: httpx.AsyncClient, key: str) -> None:
+    reply = await client.post("/v1/jobs", json=spec(), headers={"idempotency-key": key})
+    assert reply.status_code == 400
+    assert reply.json()["code"] == "INVALID_IDEMPOTENCY_KEY"
+
+
+async def test_jobs_are_listed_page_by_page_newest_first(client: httpx.AsyncClient) -> None:
+    made = [(await register(client, external_id=f"run-{n}"))["job"] for n in range(5)]
+    found: list[str] = []
+    token = ""
+    sizes = []
+    while True:
+        page = (await client.get("/v1/jobs", params={"page_size": 2, "page_token": token})).json()
+        sizes.append(len(page["jobs"]))
+        found += [job["id"] for job in page["jobs"]]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert found == made[::-1]
+    assert sizes == [2, 2, 1]
+
+
+async def test_a_page_token_from_elsewhere_is_refused(client: httpx.AsyncClient) -> None:
+    job = (await register(client))["job"]
+    for path in ("/v1/jobs", f"/v1/jobs/{job}/events"):
+        reply = await client.get(path, params={"page_token": "elsewhere"})
+        assert reply.status_code == 422
+        assert reply.json()["code"] == "BAD_PAGE_TOKEN"
+
+
+async def test_events_are_listed_page_by_page_without_gaps(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    await send(client, registration, began(), *(rows(2 + n, first=10 * n) for n in range(5)))
+    path = f"/v1/jobs/{registration['job']}/events"
+    whole = (await client.get(path, params={"page_size": 100})).json()["events"]
+    numbers: list[int] = []
+    token = ""
+    while True:
+        page = (await client.get(path, params={"page_size": 3, "page_token": token})).json()
+        numbers += [event["number"] for event in page["events"]]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert numbers == [event["number"] for event in whole]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) >= 6
+
+
+async def test_a_job_can_be_read_and_renamed(client: httpx.AsyncClient) -> None:
+    job = (await register(client, tags={"team": "a"}))["job"]
+    path = f"/v1/jobs/{job}"
+    assert (await client.get(path)).json()["spec"]["budget"] == {"clock": "steps", "total": 1000}
+    patched = await client.patch(path, json={"name": "new", "tags": {"team": "b"}})
+    assert patched.json()["name"] == "new"
+    assert (await client.get(path)).json()["tags"] == {"team": "b"}
+    assert (await client.patch(path, json={})).status_code == 422
+
+
+async def test_verbs_change_the_status(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    await send(client, registration, began(), rows(2))
+    path = f"/v1/jobs/{registration['job']}"
+    expected = {"pause": "paused", "resume": "running", "complete": "completed"}
+    for verb, status in expected.items():
+        reply = await client.post(f"{path}:{verb}")
+        assert (reply.status_code, reply.json()["status"]) == (200, status)
+    late = await client.post(f"{path}:pause")
+    assert late.status_code == 409
+    assert late.json()["hint"]
+
+
+async def test_verbs_of_an_unknown_job_are_404(client: httpx.AsyncClient) -> None:
+    for verb in ("pause", "resume", "cancel", "complete"):
+        assert (await client.post(f"/v1/jobs/nothing:{verb}")).status_code == 404
+
+
+async def test_a_person_overrides_and_hands_back(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    await send(client, registration, began(), rows(2))
+    path = f"/v1/jobs/{registration['job']}"
+    sent = await client.post(
+        f"{path}/overrides", json={"kind": "multiplier", "multiplier": 0.5, "by": "ann"}
+    )
+    assert sent.status_code == 201
+    assert (await client.get(path)).json()["overridden"] is True
+    segments = (await client.get(f"{path}/segments")).json()["segments"]
+    assert segments[-1]["seq"] == sent.json()["segments"][-1]
+    assert segments[-1]["policy"]["peak"] == 0.5
+    assert segments[-1]["origin"] == "person"
+    back = await client.post(f"{path}/overrides", json={"kind": "strategy"})
+    assert back.status_code == 201
+    assert (await client.get(path)).json()["overridden"] is False
+
+
+async def test_a_report_sent_twice_counts_once(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    for _ in range(2):
+        reply = await send(client, registration, began(), rows(2, count=10))
+        assert reply["last_record"] == 2
+        assert reply["problems"] == []
+    curve = await client.get(f"/v1/jobs/{registration['job']}/curve")
+    assert curve.json()["rows_total"] == 10
+    assert curve.json()["columns"]["step"] == [float(step) for step in range(1, 11)]
+
+
+async def test_curve_schedule_and_ledger_of_a_job(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    await send(client, registration, began(), rows(2, count=50))
+    path = f"/v1/jobs/{registration['job']}"
+    curve = (await client.get(f"{path}/curve?columns=loss")).json()
+    assert set(curve["columns"]) == {"position", "step", "loss"}
+    assert len(curve["kinds"]) == len(curve["columns"]["loss"]) == 50
+    assert (await client.get(f"{path}/curve?columns=,")).status_code == 422
+    pieces = (await client.get(f"{path}/schedule")).json()["pieces"]
+    assert pieces[0]["start"] == 0
+    ledger = (await client.get(f"{path}/ledger")).json()
+    assert ledger["budget"] == 1000
+
+
+async def test_operations_answer(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).json()["status"] == "ok"
+    assert (await client.get("/readyz")).status_code == 200
+    front = await client.get("/")
+    assert front.headers["content-type"].startswith("text/html")
+    registration = await register(client)
+    await send(client, registration, began(), rows(2, count=7))
+    text = (await client.get("/metrics")).text
+    assert "pacesetter_rows_total 7.0" in text
+    assert "pacesetter_records_total 2.0" in text
+    assert 'route="/v1/jobs/{job}/reports",status="200"} 1.0' in text
+    assert registration["job"] not in text
+
+
+async def test_every_answer_carries_a_request_id(client: httpx.AsyncClient) -> None:
+    given = await client.get("/healthz", headers={"x-request-id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    replaced = await client.get("/nothing", headers={"x-request-id": "bad id\t"})
+    assert len(replaced.headers["x-request-id"]) == 16

@@ -1,0 +1,199 @@
+"""The real process: where it listens, who gets in, how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.service.http.support import spec
+
+pytestmark = pytest.mark.faults
+
+DEADLINE_SECONDS = 60.0
+STREAMS = 50
+COMMAND = [sys.executable, "-m", "pacesetter_service.cli"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PACESETTER_")}
+    return {**kept, "OMP_NUM_THREADS": "1", **changes}
+
+
+def run(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def start(data_dir: Path, *arguments: str, **changes: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [
+            *COMMAND,
+            "serve",
+            *("--port", "0", "--data-dir", str(data_dir), "--url-file", str(data_dir / "url")),
+            *arguments,
+        ],
+        env=environment(**changes),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def url_of(data_dir: Path, process: "subprocess.Popen[bytes]") -> str:
+    ends = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        if (data_dir / "url").exists():
+            return (data_dir / "url").read_text().strip()
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError(f"it did not start: {process.communicate()[1].decode()}")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    process = start(tmp_path)
+    yield url_of(tmp_path, process), process
+    process.kill()
+    process.communicate()
+
+
+def open_stream(url: str, path: str) -> socket.socket:
+    """Ask for the stream and read until its first event has come."""
+    place = urlsplit(url)
+    assert place.hostname is not None
+    connection = socket.create_connection((place.hostname, place.port or 0), timeout=20)
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+    )
+    seen = b""
+    while b"event: status" not in seen:
+        chunk = connection.recv(65536)
+        assert chunk, seen
+        seen += chunk
+    return connection
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    seen = b""
+    while chunk := connection.recv(65536):
+        seen += chunk
+    connection.close()
+    return seen
+
+
+def test_sigterm_ends_50_open_streams_within_10_seconds(
+    server: "tuple[str, subprocess.Popen[bytes]]",
+) -> None:
+    url, process = server
+    job = httpx.post(f"{url}/v1/jobs", json=spec()).json()["job"]
+    streams = [open_stream(url, f"/v1/jobs/{job}/segments") for _ in range(STREAMS)]
+    assert f"pacesetter_segment_streams {STREAMS}.0" in httpx.get(f"{url}/metrics").text
+    process.send_signal(signal.SIGTERM)
+    status = process.wait(timeout=10)
+    log = process.communicate()[1].decode()
+    assert status == 0, log
+    assert "Traceback" not in log
+    for stream in streams:
+        assert b"event: reconnect" in rest_of(stream)
+
+
+def test_sigterm_ends_a_long_poll_with_an_answer(
+    server: "tuple[str, subprocess.Popen[bytes]]",
+) -> None:
+    url, process = server
+    job = httpx.post(f"{url}/v1/jobs", json=spec()).json()["job"]
+    place = urlsplit(url)
+    connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
+    connection.sendall(
+        f"GET /v1/jobs/{job}/segments?after=1000&wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    # A request on another connection is answered only after this one has been read.
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert rest_of(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+    jobs = []
+    for _ in range(2):
+        process = start(tmp_path)
+        url = url_of(tmp_path, process)
+        jobs.append(httpx.post(f"{url}/v1/jobs", json=spec()).json()["job"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        process.communicate()
+        (tmp_path / "url").unlink()
+    assert jobs[0] == jobs[1]
+
+
+def test_a_public_address_without_a_token_is_refused_at_start(tmp_path: Path) -> None:
+    result = run("serve", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "PACESETTER_ADMIN_TOKEN" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_public_address_with_a_token_asks_for_it(tmp_path: Path) -> None:
+    token = "an-admin-token-for-this-test"
+    process = start(tmp_path, "--host", "0.0.0.0", PACESETTER_ADMIN_TOKEN=token)
+    try:
+        url = url_of(tmp_path, process)
+        assert httpx.get(f"{url}/v1/jobs").status_code == 401
+        good = httpx.get(f"{url}/v1/jobs", headers={"authorization": f"Bearer {token}"})
+        assert good.status_code == 200
+    finally:
+        process.terminate()
+        log = process.communicate(timeout=20)[1].decode()
+    assert token not in log
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", "--port", str(port), "--data-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert f"port {port}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_tokens_are_created_listed_and_revoked(tmp_path: Path) -> None:
+    place = ("--data-dir", str(tmp_path))
+    made = run("token", "create", "--scope", "read", "--name", "grafana", *place)
+    token = made.stdout.strip()
+    assert re.fullmatch(r"pace_[A-Za-z0-9]{43}", token)
+    listed = run("token", "list", *place).stdout
+    assert "grafana" in listed
+    assert "read" in listed
+    assert token not in listed + made.stderr
+    name = listed.split()[0]
+    assert run("token", "revoke", name, *place).returncode == 0
+    assert "revoked" in run("token", "list", *place).stdout
+    assert run("token", "revoke", "nothing", *place).returncode == 2
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert token.encode() not in stored
+
+
+def test_migrate_and_version(tmp_path: Path) -> None:
+    assert run("migrate", "--data-dir", str(tmp_path)).returncode == 0
+    assert (tmp_path / "pacesetter.db").exists()
+    assert run("--version").stdout.startswith("pacesetter-server ")
+    bad = run("serve", PACESETTER_PORT="many")
+    assert bad.returncode == 2
+    assert "PACESETTER_PORT" in bad.stderr
