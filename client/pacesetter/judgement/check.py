@@ -56,7 +56,8 @@ def check_segment(
         base=base_schedule,
         capabilities=capabilities,
         groups=tuple(groups),
-        step=units_per_step,
+        # Before its first step a job in tokens has not seen one, and counts nothing.
+        step=max(units_per_step, 1.0),
     )
     return next(filter(None, (rule(case) for rule in RULES)), None)
 
