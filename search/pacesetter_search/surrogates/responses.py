@@ -17,6 +17,7 @@ A penalty orders of magnitude above the losses would flatten the surrogate every
 """
 
 _WINSOR = 3.0
+_FEWEST_FOR_SHARE = 4
 _VARIANCE_RANGE = (1e-4, 1e2)  # below: not positive definite in float64; above: says nothing anyway
 
 
@@ -89,7 +90,22 @@ def _standardised(
         if one.status == "finite":
             values[index] = (min(one.mean, cut) - middle) / spread
             variances[index] = min(one.variance, 1e100) / spread**2
+    finite_ones = np.array([one.status == "finite" for one in stage])
+    variances[finite_ones] *= _own_share(values[finite_ones], variances[finite_ones])
     return values, variances, spread
+
+
+def _own_share(values: FloatArray, variances: FloatArray) -> float:
+    """Return how much of the stated variances can be each probe's own.
+
+    Siblings see the same batches and are extrapolated alike, so most of a forecast's error is common to them: it moves
+    the stage's level, not the differences. Errors of their own would show in the sample variance of the values, which
+    therefore bounds them; half of it is left to the signal.
+    """
+    stated = float(np.mean(variances))
+    if values.size < _FEWEST_FOR_SHARE or stated <= 0.0:
+        return 1.0
+    return min(1.0, 0.5 * float(np.var(values)) / stated)
 
 
 def _cut(known: FloatArray, middle: float) -> float:
