@@ -1,0 +1,196 @@
+"""The client and the controller together: what is announced is what the optimizer runs at."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pacesetter
+import pytest
+import torch
+from pacesetter.errors import RegistrationRefused
+from torch import nn
+
+from tests.faults.harness import ControllerProcess, eventually
+
+BASE = {"body": 1e-2, "head": 3e-3, "bias": 1e-1}
+
+
+class Batches:
+    """Batches of noise around a line: a function of the position."""
+
+    def batch_at(self, position: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(position)
+        return torch.randn(32, 64, generator=generator)
+
+
+class Training:
+    """A model with three parameter groups in two optimizers, attached to a real controller."""
+
+    def __init__(self, controller: ControllerProcess, steps: int = 400, **options: Any) -> None:
+        torch.manual_seed(0)
+        self.controller, self.external_id = controller, str(uuid.uuid4())
+        self.model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64))
+        body, head = self.model[0], self.model[2]
+        self.adam = torch.optim.AdamW(
+            [
+                {"params": [body.weight], "lr": BASE["body"], "name": "body"},
+                {"params": [head.weight], "lr": BASE["head"], "name": "head"},
+            ]
+        )
+        self.sgd = torch.optim.SGD(
+            [{"params": [body.bias, head.bias], "lr": BASE["bias"], "name": "bias"}], lr=0.1
+        )
+        self.run = pacesetter.attach(
+            self.model,
+            [self.adam, self.sgd],
+            name="protocol-test",
+            external_id=self.external_id,
+            budget=pacesetter.Steps(steps),
+            url=controller.url,
+            **{"strategy": "fixed", **options},
+        )
+        self.batches = iter(self.run.batches(Batches()))
+
+    @property
+    def job(self) -> str:
+        job = self.controller.job_id(self.external_id)
+        assert job is not None
+        return job
+
+    def learning_rates(self) -> dict[str, float]:
+        groups = [*self.adam.param_groups, *self.sgd.param_groups]
+        return {group["name"]: float(group["lr"]) for group in groups}
+
+    def step(self) -> None:
+        batch = next(self.batches)
+        loss = (self.model(batch) - batch).square().mean()
+        loss.backward()
+        self.run.step(loss)
+
+    def step_until(self, condition: Callable[[], bool], most: int) -> None:
+        """Take steps until ``condition`` holds, each one paced by a look at the service."""
+        for _ in range(most):
+            if condition():
+                return
+            self.step()
+        raise AssertionError(f"still not so after {most} steps")
+
+    def override(self, **body: Any) -> int:
+        reply = self.controller.api.post(f"/v1/jobs/{self.job}/overrides", json=body)
+        assert reply.status_code == 201, reply.text
+        return int(reply.json()["segments"][-1])
+
+    def acknowledgement(self, seq: int) -> dict[str, Any] | None:
+        """Return the acknowledgement of a segment once the service has it."""
+        events = self.controller.events(self.job, "acknowledgement")
+        return next((event["body"] for event in events if event["segment"] == seq), None)
+
+
+def test_a_segment_is_applied_and_read_back_on_every_group_of_every_optimizer(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller)
+    training.step()
+    seq = training.override(kind="multiplier", multiplier=0.25, by="a test")
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=390)
+    acknowledged = training.acknowledgement(seq)
+    assert acknowledged is not None
+    assert acknowledged["status"] == "applied"
+    expected = {name: 0.25 * base for name, base in BASE.items()}
+    assert training.learning_rates() == pytest.approx(expected, rel=1e-12)
+    groups = {group["group"].split("/")[-1]: group for group in acknowledged["groups"]}
+    assert {name: group["lr_after"] for name, group in groups.items()} == pytest.approx(expected)
+    for name in ("body", "head"):
+        assert groups[name]["verification"] == "verified"
+        assert groups[name]["lr_applied"] == pytest.approx(expected[name], rel=1e-2)
+    training.run.finish()
+
+
+def test_a_segment_outside_the_limits_is_refused_and_logged_and_changes_nothing(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller, limits=pacesetter.Limits(max_multiplier=2.0))
+    training.step()
+    seq = training.override(kind="multiplier", multiplier=50.0)
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=390)
+    refusal = training.acknowledgement(seq)
+    assert refusal is not None
+    assert (refusal["status"], refusal["code"]) == ("refused", "ABOVE_LIMIT")
+    assert "50" in refusal["detail"]
+    assert max(training.learning_rates()[name] / BASE[name] for name in BASE) <= 1.0
+    training.run.finish()
+
+
+def test_a_strategy_that_needs_more_than_the_job_can_do_is_refused_at_registration(
+    controller: ControllerProcess,
+) -> None:
+    with pytest.raises(RegistrationRefused) as refused:
+        Training(controller, strategy="autolrs", rollback="none")
+    assert "fixed" in str(refused.value)
+    assert "rollback" in str(refused.value)
+
+
+def test_a_paused_job_trains_on_and_is_steered_again_after_resume(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller)
+    training.step()
+    assert controller.api.post(f"/v1/jobs/{training.job}:pause").is_success
+    for _ in range(20):
+        training.step()
+    assert training.run.position == 21
+    assert controller.api.post(f"/v1/jobs/{training.job}:resume").is_success
+    seq = training.override(kind="multiplier", multiplier=0.5)
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=350)
+    training.run.finish()
+
+
+def test_a_cancelled_job_stops_on_its_main_line(controller: ControllerProcess) -> None:
+    training = Training(controller)
+    training.step()
+    assert controller.api.post(f"/v1/jobs/{training.job}:cancel").is_success
+    training.step_until(lambda: training.run.done, most=390)
+    assert training.run.on_main_line
+    training.run.finish()
+    assert controller.get(f"/v1/jobs/{training.job}")["status"] == "cancelled"
+
+
+def test_a_finished_job_is_completed_with_every_row_and_a_ledger_that_adds_up(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller, steps=60)
+    for _ in range(60):
+        training.step()
+    training.run.finish()
+    job = training.job
+    assert eventually(lambda: controller.get(f"/v1/jobs/{job}")["status"] == "completed", "the end")
+    curve = controller.get(f"/v1/jobs/{job}/curve", max_points=1000)
+    assert [int(step) for step in curve["columns"]["step"]] == list(range(1, 61))
+    totals = controller.get(f"/v1/jobs/{job}/ledger")["totals"]
+    assert (totals["main_steps"], totals["probe_steps"]) == (60, 0)
+
+
+def test_a_whole_searched_job_ends_on_the_main_line_within_its_cap(
+    controller: ControllerProcess,
+) -> None:
+    parameters = {"candidates": 3, "min_multiplier": 0.1, "max_multiplier": 10.0}
+    training = Training(
+        controller,
+        steps=200,
+        strategy="autolrs",
+        strategy_parameters=parameters,
+        limits=pacesetter.Limits(max_multiplier=10.0),
+    )
+    while not training.run.done:
+        training.step()
+    assert training.run.on_main_line
+    training.run.finish()
+    job = training.job
+    totals = controller.get(f"/v1/jobs/{job}/ledger")["totals"]
+    assert totals["main_steps"] == 200
+    assert 0 < totals["probe_steps"] <= 200
+    decisions = controller.events(job, "decision")
+    assert decisions
+    assert all(event["body"]["text"] for event in decisions)
+    mismatches = [n for n in controller.events(job, "notice") if n["body"]["level"] == "alert"]
+    assert mismatches == []
