@@ -48,7 +48,9 @@ def job_facts(total: int = 1500, **changes: Any) -> JobFacts:
         "budget": Budget(total=total),
         "base": Schedule(length=total, warmup=Warmup(length=max(1, total // 50))),
         "groups": (ParameterGroup(name="all", base_lr=0.1),),
-        "capabilities": Capabilities(rollback="memory", rewind_batches="unlimited", validate=True),
+        "capabilities": Capabilities.model_validate(
+            {"rollback": "memory", "rewind_batches": "unlimited", "validate": True}
+        ),
         "limits": {},
         "authority": "steer",
         "overhead_cap": 1.0,
@@ -57,8 +59,18 @@ def job_facts(total: int = 1500, **changes: Any) -> JobFacts:
     facts.update(changes)
     limits = facts.pop("limits")
     authority: Authority = facts.pop("authority")
+    # Above the base peak unless a test says otherwise: most start too low on purpose.
     built = limits if isinstance(limits, Limits) else Limits(**{"max_multiplier": 100.0, **limits})
     return JobFacts(limits=built, authority=authority, **facts)
+
+
+def _running_after(running: int, body: Body) -> int:
+    """Return the segment that runs once ``body`` has happened, as the service reckons it."""
+    if isinstance(body, FellBack):
+        return body.follows
+    if isinstance(body, Acknowledgement):
+        return body.segment if body.status == "applied" else running
+    return body.segment if isinstance(body, Measurements | SegmentEnded) else running
 
 
 @dataclass
