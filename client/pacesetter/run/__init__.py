@@ -1,0 +1,1 @@
+"""The run loop: what happens around every optimizer step."""

@@ -1,0 +1,268 @@
+"""``attach``: from a model and its optimizer to a run."""
+
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+from urllib.parse import quote
+
+from pydantic import ValidationError
+from torch import nn
+from torch.optim import Optimizer
+
+from pacesetter.checkpoints import open_store
+from pacesetter.checkpoints.base import CheckpointStore
+from pacesetter.errors import ConfigurationError, SnapshotError
+from pacesetter.limits import Limits
+from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice
+from pacesetter.run.disabled import DisabledRun
+from pacesetter.run.job import Job
+from pacesetter.run.optimizing import GRADIENT_L2, OptimizerSteps
+from pacesetter.run.ranks import Ranks, find_ranks
+from pacesetter.run.rates import LearningRates, unwrap
+from pacesetter.run.run import Options, Run
+from pacesetter.run.settings import Settings, check_settings
+from pacesetter.run.stopping import ACCELERATOR_LAG_STEPS
+from pacesetter.run.validating import Validate, Validation
+from pacesetter.schedules import Schedule
+from pacesetter.transport import NullTransport, Transport, open_transport
+
+logger = logging.getLogger("pacesetter")
+
+
+class Steps(Budget):
+    """A budget in optimizer steps: ``Steps(10_000)``."""
+
+    def __init__(self, total: float) -> None:
+        super().__init__(clock="steps", total=_whole(total, "steps"))
+
+
+class Tokens(Budget):
+    """A budget in tokens, over all ranks: ``Tokens(2.5e9)``."""
+
+    def __init__(self, total: float) -> None:
+        super().__init__(clock="tokens", total=_whole(total, "tokens"))
+
+
+def attach(
+    model: nn.Module | list[nn.Module] | Mapping[str, nn.Module],
+    optimizer: Any,
+    *,
+    name: str,
+    budget: Budget,
+    base: Schedule | None = None,
+    validate: Validate | None = None,
+    scaler: Any = None,
+    extras: Mapping[str, Any] | None = None,
+    external_id: str | None = None,
+    strategy: str | None = None,
+    strategy_parameters: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    authority: Authority | None = None,
+    resume: Mapping[str, Any] | None = None,
+    **settings: Unpack[Settings],
+) -> Run:
+    """Let the service set the learning rate of a training run.
+
+    The job registers when its first batch or step is asked for, so that it can say what its data can do; that waits at
+    most ``register_seconds``. Whatever becomes of the service, training goes on.
+
+    Args:
+        model: The model, or several.
+        optimizer: A torch optimizer, or a list or dict of them. The learning rate of a group now is its base.
+        name: What people call this job.
+        budget: :class:`Steps` or :class:`Tokens` of the main line.
+        base: Schedule to follow when nobody says otherwise; else a short warm-up and a linear decay to zero.
+        validate: Returns the validation loss; called at the end of some probes and of the run.
+        scaler: The ``GradScaler``; do not call its ``step`` or ``update`` yourself.
+        extras: Other objects with a ``state_dict`` that a probe must not change, such as an EMA.
+        external_id: Stable across restarts (else ``PACESETTER_JOB_ID``); without one a restart is a new job.
+        strategy: What decides; else the service chooses among what the job can do.
+        strategy_parameters: Its parameters.
+        limits: What no segment may exceed, whoever sent it.
+        authority: ``observe``, ``advise``, ``approve`` or ``steer``.
+        resume: What ``run.state_dict()`` returned, to go on from there.
+        **settings: See :class:`Settings`.
+
+    Raises:
+        ConfigurationError: What was passed cannot work; the message says what would.
+        StateMismatch: ``resume`` does not fit this job.
+    """
+    check_settings(settings)
+    models, optimizers = _by_name(model, "model"), _by_name(optimizer, "optimizer")
+    external_id = external_id or os.environ.get("PACESETTER_JOB_ID")
+    job = _job(name, budget, base, limits, settings, external_id)
+    job = replace(job, authority=authority, strategy=_choice(strategy, strategy_parameters))
+    run: Run
+    if _disabled(settings):
+        optimizing = OptimizerSteps(optimizers, None, scaler=scaler)
+        world_size = find_ranks().world_size
+        run = DisabledRun(job, optimizing, validate, tuple(models.values()), world_size)
+    else:
+        run = _build(job, models, optimizers, validate, scaler, extras, settings)
+    if resume is not None:
+        run.load_state_dict(resume)
+    elif not job.resumable:
+        logger.info("no external_id: a restart of this process will be a new job")
+    return run
+
+
+def _build(
+    job: Job,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Any],
+    validate: Validate | None,
+    scaler: Any,
+    extras: Mapping[str, Any] | None,
+    settings: Settings,
+) -> Run:
+    ranks = find_ranks()
+    inner = {label: unwrap(each) for label, each in optimizers.items()}
+    rates = LearningRates(inner, settings.get("controls"))
+    _check_spec(job, rates)
+    statistics = tuple(settings.get("statistics", ()))
+    store = _store(job, models, inner, scaler, extras, settings)
+    return Run(
+        job,
+        rates=rates,
+        optimizing=OptimizerSteps(optimizers, rates, scaler=scaler, statistics=statistics),
+        store=store,
+        validation=None if validate is None else Validation(validate, tuple(models.values())),
+        transport=_transport(ranks, settings),
+        ranks=ranks,
+        rollback="none" if store is None else settings.get("rollback") or "memory",
+        options=_options(models, settings, gradient_norms=GRADIENT_L2 in statistics),
+    )
+
+
+def _options(
+    models: Mapping[str, nn.Module], settings: Settings, *, gradient_norms: bool
+) -> Options:
+    parameters = [parameter for model in models.values() for parameter in model.parameters()]
+    on_device = any(parameter.device.type != "cpu" for parameter in parameters)
+    lag_steps = settings.get("lag_steps")
+    if lag_steps is None:
+        lag_steps = ACCELERATOR_LAG_STEPS if on_device else 0
+    return Options(
+        waiting_seconds=settings.get("waiting_seconds", 30.0),
+        register_seconds=settings.get("register_seconds", 10.0),
+        sync_every=settings.get("sync_every", 10),
+        lag_steps=lag_steps,
+        on_device=on_device,
+        buffer_batches=settings.get("buffer_batches", 64),
+        gradient_norms=gradient_norms,
+        rollback_required=settings.get("rollback") is not None,
+        on_branch=settings.get("on_branch"),
+    )
+
+
+def _job(
+    name: str,
+    budget: Budget,
+    base: Schedule | None,
+    limits: Limits | None,
+    settings: Settings,
+    external_id: str | None,
+) -> Job:
+    # Steps and Tokens are how people write a budget; what travels is the plain message.
+    budget = Budget(clock=budget.clock, total=budget.total)
+    return Job(
+        name=name,
+        external_id=external_id or f"{name[:100]}-{secrets.token_hex(8)}",
+        resumable=external_id is not None,
+        budget=budget,
+        base=base or Schedule.default_base(budget.total, clock=budget.clock),
+        limits=limits or Limits(),
+        strategy=StrategyChoice(),
+        overhead_cap=settings.get("overhead_cap"),
+        regime=settings.get("regime", "other"),
+        seed=settings.get("seed", 0),
+        tags=dict(settings.get("tags") or {}),
+    )
+
+
+def _choice(strategy: str | None, parameters: Mapping[str, Any] | None) -> StrategyChoice:
+    return StrategyChoice(name=strategy, parameters=dict(parameters or {}))
+
+
+def _check_spec(job: Job, rates: LearningRates) -> None:
+    """Say now what registration would refuse for its form."""
+    try:
+        job.spec(Capabilities(), tuple(group.describe() for group in rates.groups))
+    except ValidationError as error:
+        raise ConfigurationError(f"attach was given what no job can have: {error}") from error
+
+
+def _store(
+    job: Job,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Optimizer],
+    scaler: Any,
+    extras: Mapping[str, Any] | None,
+    settings: Settings,
+) -> CheckpointStore | None:
+    """Open the store; without one being asked for, a training that cannot be restored does without."""
+    rollback = settings.get("rollback")
+    if rollback == "none":
+        return None
+    root = settings.get("directory") or os.environ.get("PACESETTER_DIR") or ".pacesetter"
+    folder = Path(root) / "snapshots" / quote(job.external_id, safe="")
+    try:
+        return open_store(
+            list(models.values()),
+            list(optimizers.values()),
+            scaler=scaler,
+            extras=extras,
+            where="disk" if rollback == "disk" else "memory",
+            directory=folder if rollback == "disk" else None,
+            max_snapshot_bytes=settings.get("max_snapshot_bytes"),
+        )
+    except SnapshotError as error:
+        if rollback is not None:
+            raise
+        logger.warning("no probes in this run: %s", error)
+        return None
+
+
+def _transport(ranks: Ranks, settings: Settings) -> Transport:
+    if not ranks.speaks:
+        return NullTransport()
+    return settings.get("transport") or open_transport(
+        settings.get("mode"), settings.get("url"), settings.get("token"), settings.get("directory")
+    )
+
+
+def _disabled(settings: Settings) -> bool:
+    mode = settings.get("mode") or os.environ.get("PACESETTER_MODE")
+    return mode == "disabled" and settings.get("transport") is None
+
+
+def _by_name(given: Any, what: str) -> dict[str, Any]:
+    """Return models or optimizers under stable names: ``model``, or ``model0``, ``model1``, or the dict's own."""
+    if isinstance(given, Mapping):
+        named = dict(given)
+    elif isinstance(given, list | tuple):
+        named = {f"{what}{index}": each for index, each in enumerate(given)}
+    else:
+        named = {what: given}
+    if not named:
+        raise ConfigurationError(f"no {what} was passed; expected one or more")
+    for label, each in named.items():
+        if what == "optimizer":
+            unwrap(each)
+        elif not isinstance(each, nn.Module):
+            raise ConfigurationError(
+                f"{what} {label!r} is a {type(each).__name__}; expected a torch.nn.Module"
+            )
+    return named
+
+
+def _whole(total: float, unit: str) -> int:
+    if total != total or total in (float("inf"), float("-inf")) or int(total) != total or total < 1:
+        raise ConfigurationError(
+            f"a budget of {total} {unit} is impossible; expected a whole number above 0"
+        )
+    return int(total)

@@ -1,0 +1,428 @@
+"""Carries out what the follower asks for: the only place where segments touch models, data and learning rates."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import singledispatchmethod
+from typing import Any
+
+from pacesetter.judgement import check_segment
+from pacesetter.protocol import CURRENT, JobSpec, Segment
+from pacesetter.run import effects as fx
+from pacesetter.run.follower import Follower
+from pacesetter.run.ledger import Ledger
+from pacesetter.run.orders import Order, Orders
+from pacesetter.run.rates import LearningRates
+from pacesetter.run.reporting import GroupStep, Reporter
+from pacesetter.run.rows import Scalar
+from pacesetter.run.states import States
+from pacesetter.run.stopping import Clauses, LossWatch
+from pacesetter.run.validating import Validation
+from pacesetter.run.verification import Verifier
+
+logger = logging.getLogger("pacesetter")
+
+
+class Conductor:
+    """Turns effects into deeds, on every rank alike.
+
+    Attributes:
+        step: Optimizer steps of the main line.
+        tokens: Tokens of the main line.
+        fallbacks: How often no segment came in time.
+        applied: Segments acknowledged as applied.
+        refused: Segments refused.
+        rows_of: ``seq`` of the segment whose rows are being collected.
+    """
+
+    def __init__(
+        self,
+        follower: Follower,
+        *,
+        states: States,
+        rates: LearningRates,
+        reporter: Reporter,
+        orders: Orders,
+        ledger: Ledger,
+        validation: Validation | None,
+        waiting_seconds: float,
+        lag_steps: int,
+        on_branch: Callable[[str], None] | None = None,
+    ) -> None:
+        self.follower = follower
+        self.states = states
+        self.rates = rates
+        self.reporter = reporter
+        self.orders = orders
+        self.ledger = ledger
+        self.validation = validation
+        self.step = self.tokens = 0
+        self.fallbacks = self.applied = self.refused = 0
+        self.clauses = Clauses(())
+        self.watch = LossWatch(lag_steps)
+        self.spec: JobSpec | None = None
+        self.rows_of = follower.running.seq
+        self.units_per_step = 1.0
+        self._waiting_seconds = waiting_seconds
+        self._unjudged: list[float] = []
+        self._unacknowledged: Segment | None = None
+        self._verifiers = [Verifier(each.optimizer, each.index) for each in rates.groups]
+        self._lr_before: list[float] = []
+        self._left_multipliers: list[float] | None = None
+        self._left_counters: dict[str, int] = {}
+        self._probe_tokens = 0
+        self._waited = 0.0
+        self._fell_back = False
+        self._report_every = 1
+        self._rows_seen = 0
+        self._on_branch = on_branch
+
+    # -- step boundaries --
+
+    def begin(self, waiting_seconds: float) -> None:
+        """Take up what the service already had for this job."""
+        orders = self.orders
+        standing = orders.standing(waiting_seconds)
+        if standing is not None:
+            self.adopt(standing, orders.registered_through)
+        elif orders.registration is not None:
+            orders.inbox.extend(orders.registration.segments)
+        self.turn()
+
+    def turn(self, stopped: str | None = None) -> None:
+        """Do all there is to do at this step boundary."""
+        standing = self.orders.take_standing()
+        if standing and self.follower.on_main_line:
+            self.adopt(standing, self.orders.registered_through)
+        self._perform(self.follower.turn(stopped))
+        if self.orders.silenced:
+            self.orders.inbox.clear()
+            self._perform(self.follower.leave_probe("SILENCED"))
+        while self._offer_next():
+            self._perform(self.follower.turn())
+
+    @property
+    def restless(self) -> bool:
+        """Whether a newer session took over while a probe runs here: it is left at once."""
+        return self.orders.silenced and not self.follower.on_main_line
+
+    def adopt(self, standing: tuple[Segment, ...], seen_through: int) -> None:
+        """Take over segments of earlier sessions; none with a ``seq`` up to ``seen_through`` is offered again."""
+        waiting = self.follower.adopt(standing)
+        self.follower.highest_seen = max(self.follower.highest_seen, seen_through)
+        main = self.follower.main
+        self._change_rows(main.seq)
+        self.rates.follow(main.policy, main.controls, main=True)
+        self._watch(main)
+        if waiting is not None:
+            refusal = self._judge(waiting)
+            if refusal is None:
+                self.follower.put_off(waiting)
+            else:
+                self._acknowledge(fx.Acknowledge(waiting.seq, "refused", *refusal))
+
+    def abandon(self) -> None:
+        """Bring the main line back and send what was measured; the job itself is not over."""
+        self._perform(self.follower.leave_probe("ABANDONED"))
+        self.send_rows()
+
+    def finish(self) -> None:
+        """Leave any probe and end the job where its main line stands."""
+        self._perform(self.follower.finish())
+
+    def judge_loss(self, loss: Any, *, due: bool, over: bool) -> str | None:
+        """Return the code of the stop clause that fires now, judged on the mean over ranks."""
+        if not self.clauses.clauses:
+            return None
+        arrived = self.watch.push(loss)
+        if arrived is not None:
+            self._unjudged.append(arrived)
+        if over:
+            self._unjudged.extend(self.watch.drain())
+        if not due or not self._unjudged:
+            return None
+        losses = self.orders.ranks.mean(self._unjudged)
+        self._unjudged = []
+        for value in losses:
+            code = self.clauses.judge(value)
+            if code is not None:
+                self.clauses = Clauses(())
+                return code
+        return None
+
+    def document(self) -> dict[str, int]:
+        """Return the counters of the main line, as they are kept with a state."""
+        if not self.follower.on_main_line:
+            return dict(self._left_counters)
+        return {"position": self.follower.position, "step": self.step, "tokens": self.tokens}
+
+    # -- the first step of a segment --
+
+    def before_step(self) -> None:
+        """Prepare the verification of a segment's first step."""
+        if self._unacknowledged is not None:
+            for verifier in self._verifiers:
+                verifier.arm()
+
+    def after_step(self, position: int) -> None:
+        """Acknowledge the segment whose first step this was."""
+        segment, self._unacknowledged = self._unacknowledged, None
+        if segment is None:
+            return
+        groups = tuple(
+            GroupStep(group.name, before, group.announced, group.read_back, verifier.collect())
+            for group, before, verifier in zip(
+                self.rates.groups, self._lr_before, self._verifiers, strict=True
+            )
+        )
+        self.follower.acknowledged()
+        self.applied += 1
+        self.reporter.applied(segment, position, groups)
+        for group in self.rates.groups:
+            if not group.applied:
+                self.notice(
+                    "alert",
+                    "LR_NOT_APPLIED",
+                    f"group {group.name!r} shows {group.read_back:.9g} after {group.announced:.9g} was written; a "
+                    "learning rate held in a 16-bit Tensor cannot show it: use a float32 or float64 one",
+                    {"group": group.name, "announced": group.announced, "shown": group.read_back},
+                )
+
+    def add_row(self, row: dict[str, Scalar]) -> None:
+        """Add the row of one optimizer step of the running segment."""
+        self._rows_seen += 1
+        self.reporter.add_row(row, report=self._rows_seen % self._report_every == 0)
+
+    def send_rows(self) -> None:
+        """Send the rows of the running segment, the last one included."""
+        self.reporter.rows.close()
+        self.reporter.send_rows(self.rows_of, self.follower.position)
+
+    def look_around(self) -> None:
+        """Do what is due every half second: send rows, look for a late registration, pass on alerts."""
+        self.reporter.send_rows(self.rows_of, self.follower.position)
+        self.orders.refresh()
+        self.send_alerts()
+
+    def send_alerts(self) -> None:
+        """Pass on what the transport's thread found while it resolved verifications."""
+        while self.reporter.alerts:
+            code, detail, numbers = self.reporter.alerts.popleft()
+            self.notice("alert", code, detail, numbers)
+
+    def notice(
+        self, level: str, code: str, detail: str, numbers: dict[str, Any] | None = None
+    ) -> None:
+        """Log something for a person, and tell the service."""
+        logger.log(logging.INFO if level == "info" else logging.WARNING, "%s: %s", code, detail)
+        follower = self.follower
+        self.reporter.notice(
+            level,
+            code,
+            detail,
+            seq=follower.running.seq,
+            position=follower.position,
+            numbers=numbers,
+        )
+
+    # -- offers --
+
+    def _offer_next(self) -> bool:
+        """Offer the next order of the inbox; False if there is none that can be judged now."""
+        inbox, follower = self.orders.inbox, self.follower
+        if not inbox or follower.finished:
+            return False
+        order = inbox[0]
+        if isinstance(order, Segment) and not follower.ready_for(order):
+            return False
+        self._offer(inbox.popleft())
+        return True
+
+    def _offer(self, order: Order) -> None:
+        if not isinstance(order, Segment):
+            answers = self.follower.dismiss(order.seq, "UNREADABLE", order.detail)
+        elif order.seq <= self.follower.highest_seen:
+            return
+        else:
+            answers = self.follower.offer(order, self._judge(order))
+        for answer in answers:
+            self._acknowledge(answer)
+
+    def _judge(self, segment: Segment) -> tuple[str, str] | None:
+        """Return code and detail of why the training code's limits or this job's abilities forbid a segment."""
+        spec = self.spec
+        assert spec is not None
+        on_main = self.follower.on_main_line
+        current = self.rates.multipliers() if on_main else self._left_multipliers
+        refusal = check_segment(
+            segment,
+            spec.limits,
+            current_multiplier=current,
+            budget_total=spec.budget.total,
+            clock=spec.budget.clock,
+            base_schedule=spec.base,
+            capabilities=spec.capabilities,
+            groups=spec.groups,
+            position=self.follower.main_position if segment.source == CURRENT else None,
+            units_per_step=self.units_per_step,
+        )
+        return None if refusal is None else (refusal.code, refusal.detail)
+
+    # -- effects --
+
+    def _perform(self, effects: fx.Effects) -> None:
+        answer: str | None = None
+        while True:
+            try:
+                effect = effects.send(answer)
+            except StopIteration:
+                return
+            answer = self._do(effect)
+
+    @singledispatchmethod
+    def _do(self, effect: Any) -> str | None:
+        raise TypeError(f"unknown effect {effect!r}")
+
+    @_do.register
+    def _acknowledge(self, effect: fx.Acknowledge) -> None:
+        if effect.status == "refused":
+            self.refused += 1
+            logger.warning("segment %d refused: %s: %s", effect.seq, effect.code, effect.detail)
+        self.reporter.acknowledge(effect, self.follower.position)
+
+    @_do.register
+    def _end(self, effect: fx.End) -> None:
+        self.reporter.rows.close()
+        self.reporter.send_rows(effect.segment.seq, effect.position)
+        loss = None
+        if (
+            effect.segment.measure.validate_at_end
+            and effect.outcome == "completed"
+            and self.validation is not None
+        ):
+            with self.ledger.spending("validation"):
+                loss = self.validation.loss()
+        unpaired = False
+        if effect.segment.kind != "main":
+            self._probe_tokens += effect.tokens
+            source = self.states.source
+            unpaired = effect.segment.data == "rewind" and source is not None and source.unpaired
+        self.reporter.segment_ended(effect, loss, unpaired=unpaired)
+        self.clauses = Clauses(())
+        if effect.segment.kind == "branch" and effect.outcome == "completed" and self._on_branch:
+            self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")
+
+    @_do.register
+    def _save(self, effect: fx.Save) -> str | None:
+        document = {"position": effect.position, "step": self.step, "tokens": self.tokens}
+        with self.ledger.spending("snapshot"):
+            failure = self.states.save(effect.name, document)
+        if failure is not None:
+            self.notice("warning", "SNAPSHOT_FAILED", failure, {"name": effect.name})
+        elif effect.rolling:
+            detail = f"the state at {effect.position} is kept as {effect.name!r}"
+            numbers = {"name": effect.name, "position": effect.position}
+            self.notice("info", "SNAPSHOT_KEPT", detail, numbers)
+        return failure
+
+    @_do.register
+    def _leave(self, effect: fx.Leave) -> str | None:
+        del effect
+        self._left_counters = self.document()
+        self._left_multipliers = self.rates.multipliers()
+        with self.ledger.spending("snapshot"):
+            return self.states.leave(dict(self._left_counters))
+
+    @_do.register
+    def _return(self, effect: fx.Return) -> None:
+        with self.ledger.spending("snapshot"):
+            self.states.come_back(final=effect.final, rewind=effect.rewind)
+        if effect.final:
+            self._settle_probes()
+            self._count_from(self._left_counters)
+
+    @_do.register
+    def _load(self, effect: fx.Load) -> None:
+        with self.ledger.spending("snapshot"):
+            document = self.states.load(effect.name, main=effect.main, rewind=effect.rewind)
+        if effect.main:
+            self._settle_probes()
+            self.ledger.discard(max(0, self.tokens - int(document.get("tokens", 0))))
+            self._count_from(document)
+
+    @_do.register
+    def _release(self, effect: fx.Release) -> None:
+        self.states.release(effect.names)
+
+    @_do.register
+    def _begin(self, effect: fx.Begin) -> None:
+        segment = effect.segment
+        self._change_rows(segment.seq)
+        self._lr_before = [group.read_back for group in self.rates.groups]
+        self.rates.follow(segment.policy, segment.controls, main=segment.kind == "main")
+        if self.states.source is not None:
+            self.states.source.hold(segment.data == "hold")
+        self._watch(segment)
+        self._unacknowledged = None if effect.again else segment
+        if self._fell_back and not effect.again:
+            self._fell_back = False
+            logger.info("steered again: segment %d", segment.seq)
+
+    @_do.register
+    def _wait(self, effect: fx.Wait) -> None:
+        del effect
+        began = time.monotonic()
+        with self.ledger.spending("waiting"):
+            over = self._planned()
+            while not over:
+                over = self.orders.wait(began + self._waiting_seconds)
+                over = self._planned() or over
+        self._waited = time.monotonic() - began
+
+    def _planned(self) -> bool:
+        """Offer what arrived until something is pending; return whether it is."""
+        while self.follower.pending is None:
+            if not self._offer_next():
+                return False
+        return True
+
+    @_do.register
+    def _fall_back(self, effect: fx.FallBack) -> None:
+        self.fallbacks += 1
+        if not self._fell_back:
+            self._fell_back = True
+            logger.warning(
+                "no segment came within %.1f s; the main line goes on under its newest policy (segment %d)",
+                self._waited,
+                effect.follows,
+            )
+        self.reporter.fell_back(effect.follows, self.follower.position, self._waited)
+
+    @_do.register
+    def _finish(self, effect: fx.Finish) -> None:
+        self._unacknowledged = None
+        if effect.stop is not None:
+            self.reporter.acknowledge(
+                fx.Acknowledge(effect.stop, "applied"), self.follower.position
+            )
+
+    def _change_rows(self, seq: int) -> None:
+        """Send rows left over from a main segment that went on after its end; the next ones are of segment ``seq``."""
+        self.send_rows()
+        self.rows_of = seq
+
+    def _watch(self, segment: Segment) -> None:
+        self.clauses = Clauses(segment.stop_if)
+        self.watch = LossWatch(self.watch.lag_steps)
+        self._unjudged = []
+        self._report_every = segment.measure.report_every
+        self._rows_seen = 0
+
+    def _settle_probes(self) -> None:
+        """Count the tokens of probes whose batches the main line will never see."""
+        if not self.states.can_rewind:
+            self.ledger.discard(self._probe_tokens)
+        self._probe_tokens = 0
+
+    def _count_from(self, document: dict[str, Any]) -> None:
+        self.step, self.tokens = int(document["step"]), int(document["tokens"])

@@ -1,0 +1,144 @@
+"""What a job says of itself, before it knows its data."""
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import JsonValue
+
+from pacesetter.data.base import RewindCapability
+from pacesetter.errors import StateMismatch
+from pacesetter.limits import Limits
+from pacesetter.protocol import (
+    Authority,
+    Budget,
+    Capabilities,
+    JobSpec,
+    ParameterGroup,
+    Regime,
+    Segment,
+    StrategyChoice,
+)
+from pacesetter.schedules import Schedule
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's description; see :class:`pacesetter.protocol.JobSpec`."""
+
+    name: str
+    external_id: str
+    resumable: bool
+    """Whether ``external_id`` was given, rather than made up."""
+    budget: Budget
+    base: Schedule
+    limits: Limits
+    strategy: StrategyChoice
+    authority: Authority | None = None
+    overhead_cap: float | None = None
+    regime: Regime = "other"
+    seed: int = 0
+    tags: dict[str, JsonValue] = field(default_factory=dict)
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def spec(self, capabilities: Capabilities, groups: tuple[ParameterGroup, ...]) -> JobSpec:
+        """Return the body of the registration."""
+        return JobSpec(
+            name=self.name,
+            external_id=self.external_id,
+            nonce=self.nonce,
+            budget=self.budget,
+            base=self.base,
+            groups=groups,
+            capabilities=capabilities,
+            limits=self.limits,
+            authority=self.authority,
+            strategy=self.strategy,
+            overhead_cap=self.overhead_cap,
+            regime=self.regime,
+            seed=self.seed,
+            tags=self.tags,
+        )
+
+    def called(self, external_id: str) -> "Job":
+        """Return the same job under another external id."""
+        return replace(self, external_id=external_id, resumable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What of a job's capabilities is known when it starts."""
+
+    rollback: str
+    rewind: RewindCapability
+    validate: bool
+    gradient_norms: bool
+    world_size: int
+    state_bytes: int
+
+    def capabilities(self) -> Capabilities:
+        """Return them as the service takes them."""
+        return Capabilities.model_validate(
+            {
+                "rollback": self.rollback,
+                # Without checkpoints nothing could be trained on the same batches twice.
+                "rewind_batches": 0 if self.rollback == "none" else self.rewind,
+                "validate": self.validate,
+                "gradient_norms": self.gradient_norms,
+                "world_size": self.world_size,
+                "state_bytes": self.state_bytes,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A ``run.state_dict()``, read and checked."""
+
+    external_id: str
+    position: int
+    step: int
+    tokens: int
+    base_lrs: dict[str, float]
+    running: Segment | None
+    data: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, state: Any, job: Job) -> "Resumption":
+        """Check a state against the job that resumes from it.
+
+        Raises:
+            StateMismatch: It is not such a state, or of another job.
+        """
+        try:
+            if state["version"] != STATE_VERSION:
+                raise ValueError(f"version {state['version']!r}")
+            running = state["running"]
+            resumption = cls(
+                external_id=str(state["external_id"]),
+                position=int(state["position"]),
+                step=int(state["step"]),
+                tokens=int(state["tokens"]),
+                base_lrs={str(name): float(lr) for name, lr in state["base_lrs"].items()},
+                running=None if running is None else Segment.model_validate(running),
+                data=state["data"],
+            )
+            clock, total = state["clock"], state["total"]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise StateMismatch(
+                f"this is no state of a run ({type(error).__name__}: {error}); expected what run.state_dict() "
+                f"returned, version {STATE_VERSION}"
+            ) from error
+        if (clock, total) != (job.budget.clock, job.budget.total):
+            raise StateMismatch(
+                f"the state is of a budget of {total} {clock}, this job has {job.budget.total} {job.budget.clock}; "
+                "resume with the same budget, or start a new external_id"
+            )
+        if job.resumable and job.external_id != resumption.external_id:
+            raise StateMismatch(
+                f"the state is of job {resumption.external_id!r}, this one is {job.external_id!r}; pass the same "
+                "external_id, or none"
+            )
+        return resumption

@@ -1,0 +1,166 @@
+"""One optimizer step: unscale, measure, clip, step, and clear the gradients.
+
+Whether a step was really made is seen from the optimizer's own step pre-hook: a GradScaler that found an overflow does
+not call the optimizer at all. Fused optimizers are called and told of the overflow on the device (``found_inf``);
+reading that waits for the device once a step, which torch's scaler does itself in every other case.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pacesetter.run.rates import LearningRates, unwrap
+from pacesetter.run.rows import Scalar
+from pacesetter.run.statistics import GradientStatistics
+
+Statistic = str
+GRADIENT_L2, GRADIENT_L1, PARAMETER_L2 = "grad_norm", "grad_norm_l1", "parameter_norm"
+STATISTICS = (GRADIENT_L2, GRADIENT_L1, PARAMETER_L2)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was seen on the way of one step, by column name."""
+
+    taken: bool
+    columns: dict[str, Scalar]
+
+
+class OptimizerSteps:
+    """Makes the optimizer steps of a job.
+
+    Args:
+        optimizers: Optimizers by name, as the training code passed them (wrappers included).
+        rates: Watches the learning rates; None leaves them alone.
+        scaler: A ``GradScaler``, or None.
+        statistics: Names out of ``STATISTICS`` to measure at every step.
+    """
+
+    def __init__(
+        self,
+        optimizers: Mapping[str, Any],
+        rates: LearningRates | None,
+        *,
+        scaler: Any = None,
+        statistics: Iterable[Statistic] = (),
+    ) -> None:
+        self._outer = tuple(optimizers.values())
+        self._inner = {label: unwrap(optimizer) for label, optimizer in optimizers.items()}
+        self._rates = rates
+        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._wanted = frozenset(statistics)
+        self._statistics: GradientStatistics | None = None
+        self._fired = False
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step(label))
+            for label, optimizer in self._inner.items()
+        ]
+
+    def step(self, grad_norm: Scalar, max_grad_norm: float | None) -> Measured:
+        """Make one step.
+
+        Args:
+            grad_norm: The norm that the training code already has, or None.
+            max_grad_norm: Clip to this norm; None leaves the gradients as they are.
+
+        Raises:
+            LearningRateConflict: Somebody else moved a learning rate; nothing was stepped by that optimizer.
+        """
+        columns: dict[str, Scalar] = {}
+        if self._wanted or max_grad_norm is not None:
+            self._measure(columns, grad_norm, max_grad_norm)
+        if grad_norm is not None:
+            columns[GRADIENT_L2] = grad_norm
+        self._fired = False
+        if self._scaler is None:
+            for optimizer in self._outer:
+                optimizer.step()
+        else:
+            for optimizer in self._outer:
+                self._scaler.step(optimizer)
+            self._scaler.update()
+        for optimizer in self._outer:
+            optimizer.zero_grad(set_to_none=True)
+        return Measured(self._fired, columns)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return what every group shows now."""
+        return {
+            f"{label}/{group.get('name') or f'group{index}'}": float(group["lr"])
+            for label, optimizer in self._inner.items()
+            for index, group in enumerate(optimizer.param_groups)
+        }
+
+    def detach(self) -> None:
+        """Take the hooks off the optimizers."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _measure(
+        self, columns: dict[str, Scalar], grad_norm: Scalar, max_grad_norm: float | None
+    ) -> None:
+        """Measure on unscaled gradients before clipping, then clip."""
+        self._unscale()
+        statistics = self._statistics or self._open_statistics()
+        norms = statistics.measure()
+        if GRADIENT_L1 in self._wanted:
+            columns[GRADIENT_L1] = norms.gradient_l1
+        if PARAMETER_L2 in self._wanted:
+            columns[PARAMETER_L2] = norms.parameter_l2
+        if norms.gradient_l2 is not None and grad_norm is None:
+            columns[GRADIENT_L2] = norms.gradient_l2
+        if max_grad_norm is not None:
+            if norms.gradient_l2 is None:  # asked to clip for the first time in the middle of a run
+                statistics.l2 = True
+                norms = statistics.measure()
+            assert norms.gradient_l2 is not None
+            columns["clipped"] = statistics.clip_(max_grad_norm, norms.gradient_l2)
+
+    def _open_statistics(self) -> GradientStatistics:
+        parameters = [
+            parameter
+            for optimizer in self._inner.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
+        self._statistics = GradientStatistics(
+            parameters,
+            l2=GRADIENT_L2 in self._wanted,
+            l1=GRADIENT_L1 in self._wanted,
+            parameter_norm=PARAMETER_L2 in self._wanted,
+        )
+        return self._statistics
+
+    def _unscale(self) -> None:
+        if self._scaler is None:
+            return
+        for outer, inner in zip(self._outer, self._inner.values(), strict=True):
+            if not _is_unscaled(self._scaler, outer) and not _is_unscaled(self._scaler, inner):
+                self._scaler.unscale_(outer)
+
+    def _before_step(
+        self, label: str
+    ) -> Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]:
+        rates = self._rates
+
+        def before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: Any) -> None:
+            del args, kwargs
+            if rates is not None:
+                rates.check(label)
+            found = getattr(optimizer, "found_inf", None) if self._scaler is not None else None
+            if not (isinstance(found, Tensor) and bool(found)):
+                self._fired = True
+
+        return before_step
+
+
+def _is_unscaled(scaler: Any, optimizer: Any) -> bool:
+    """Whether the training code already unscaled: torch refuses to do it twice, and has no public way to ask."""
+    states = getattr(scaler, "_per_optimizer_states", {})
+    if id(optimizer) not in states:
+        return False
+    return getattr(states[id(optimizer)]["stage"], "name", "READY") == "UNSCALED"
