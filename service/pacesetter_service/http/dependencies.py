@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Request
 from pacesetter_service.auth.principal import LOCAL, Principal, Scope
 from pacesetter_service.http.problems import ApiProblem
 from pacesetter_service.http.services import Services
+from pacesetter_service.jobs.open_job import job_not_found
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -62,20 +63,13 @@ class RequireForJob:
         if principal.job is None and not principal.everywhere:
             view = await services.controller.get_job(job)
             if view.project != principal.project:
-                raise unknown_job(job)
+                raise job_not_found(job)
         return principal
 
 
 READS_JOB: Any = Depends(RequireForJob("read", "register", "job"), scope="function")
 REPORTS_JOB: Any = Depends(RequireForJob("job", "register"), scope="function")
 ADMINISTERS_JOB: Any = Depends(RequireForJob("admin"), scope="function")
-
-
-def unknown_job(job: str) -> ApiProblem:
-    """Return the 404 for a job that the caller cannot see."""
-    return ApiProblem(
-        404, "UNKNOWN_JOB", f"There is no job {job}.", hint="GET /v1/jobs lists the jobs."
-    )
 
 
 async def _authenticate(request: Request, services: Services, job: str | None) -> Principal:

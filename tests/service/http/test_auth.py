@@ -80,7 +80,7 @@ async def call(
         method,
         path.format(job=job["job"]),
         json=bodies.get(name),
-        headers=bearer(token) if token is not None else {},
+        headers={"authorization": f"Bearer {token}".encode()} if token is not None else {},
     )
 
 
@@ -126,7 +126,7 @@ async def test_every_call_without_a_good_token_is_401_and_tells_nothing(
     details = set()
     for token in ("nonsense", new_token(), ADMIN_TOKEN + "x", revoked, expired, forged, "é"):
         for name in CALLS:
-            reply = await call(anonymous, name, job, token.encode().decode("latin-1"))
+            reply = await call(anonymous, name, job, token)
             assert reply.status_code == 401
             assert reply.headers["www-authenticate"].startswith("Bearer")
             details.add(reply.json()["detail"])

@@ -68,7 +68,9 @@ def server(tmp_path: Path) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     process = start(tmp_path)
     yield url_of(tmp_path, process), process
     process.kill()
-    process.communicate()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 def open_stream(url: str, path: str) -> socket.socket:

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from pacesetter_service.auth.principal import Principal
 from pacesetter_service.auth.tokens import job_token
-from pacesetter_service.controller import Verb
 from pacesetter_service.http.bodies import parse_body, read_body
 from pacesetter_service.http.dependencies import (
     ADMINISTERS_JOB,
@@ -22,6 +21,7 @@ from pacesetter_service.http.idempotency import StoredReply, idempotently
 from pacesetter_service.http.jobs.schemas import JobPage, JobPatch, JobReply, OverrideReply
 from pacesetter_service.http.replies import body_of, json_reply, problems
 from pacesetter_service.http.services import Services
+from pacesetter_service.jobs.lifecycle import Verb
 from pacesetter_service.overrides import Override
 
 router = APIRouter(tags=["jobs"])

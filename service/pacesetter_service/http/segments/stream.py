@@ -62,11 +62,11 @@ async def stream_segments(
     status = None
     page = first
     with services.metrics.streams.track_inprogress():
-        yield ServerSentEvent(comment="stream of segments", retry=RETRY_MILLISECONDS)
         while True:
             if page.status != status:
                 status = page.status
-                yield ServerSentEvent(event="status", data=f'{{"status":"{status}"}}')
+                data = f'{{"status":"{status}"}}'
+                yield ServerSentEvent(event="status", data=data, retry=RETRY_MILLISECONDS)
             for segment in page.segments:
                 yield _segment_event(segment)
                 services.metrics.segments.labels("stream").inc()

@@ -1,0 +1,96 @@
+"""schemathesis over the OpenAPI document: whatever it makes up, no server error and no undocumented answer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+
+from tests.service.http.support import began, rows, spec
+from tests.service.http.test_process import start, url_of
+
+Case: TypeAlias = "schemathesis.Case[Any]"
+Operation: TypeAlias = "schemathesis.APIOperation[Any, Any, Any, Any]"
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+EXAMPLES = 12
+"""Per operation and kind of data; with some twenty operations a few hundred requests a database."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A running service, on a database of its own."""
+    arguments: tuple[str, ...] = ()
+    if request.param == "postgresql":
+        arguments = ("--database", request.getfixturevalue("postgresql_url"))
+    process = start(tmp_path, *arguments)
+    yield url_of(tmp_path, process)
+    process.kill()
+    process.communicate()
+
+
+def job_with_history(url: str, name: str) -> str:
+    """Register a job that has reported something, for calls that need one; return its id."""
+    reply = httpx.post(f"{url}/v1/jobs", json=spec(external_id=name))
+    registration: dict[str, str] = reply.json()
+    body = {"session": registration["session"], "records": [began(), rows(2)]}
+    path = f"{url}/v1/jobs/{registration['job']}/reports"
+    assert httpx.post(path, json=body).status_code == 200
+    return registration["job"]
+
+
+def check(case: Case, url: str) -> None:
+    """Send one made-up request and judge the answer."""
+    if case.path.endswith("/segments"):
+        # A wait or a stream would only hold up the test.
+        case.query = {**(case.query or {}), "wait": "0", "stream": "false"}
+    response = case.call(base_url=url, timeout=30)
+    case.validate_response(response, checks=[not_a_server_error])
+    if response.status_code >= 400:
+        assert response.headers["content-type"] == ["application/problem+json"]
+        problem: dict[str, Any] = response.json()
+        assert problem["code"].replace("_", "").isupper()
+        assert problem["status"] == response.status_code
+
+
+def strategies(operation: Operation, job: str) -> st.SearchStrategy[Any]:
+    """Valid and invalid requests, for a job that is there and for made-up ones."""
+    kinds = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    made = [operation.as_strategy(generation_mode=kinds[0])]
+    if operation.path_parameters or operation.query or operation.body:
+        made.append(operation.as_strategy(generation_mode=kinds[1]))
+    if "{job}" in operation.path:
+        made.append(operation.as_strategy(path_parameters={"job": job}))
+    return st.one_of(made)
+
+
+def test_no_request_finds_a_server_error(url: str) -> None:
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    found = list(schema.get_all_operations())
+    operations = [result.ok() for result in found if isinstance(result, Ok)]
+    assert len(operations) == len(found)
+    assert len(operations) >= 15
+    for operation in operations:
+        job = job_with_history(url, operation.label)
+        cases = strategies(operation, job)
+
+        @seed(20260101)
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(cases)
+        def fuzz(case: Case) -> None:
+            check(case, url)
+
+        fuzz()
+    assert httpx.get(f"{url}/readyz").status_code == 200
