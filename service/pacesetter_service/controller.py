@@ -4,15 +4,34 @@ Everything HTTP knows of the domain goes through :class:`Controller`. Its method
 and raise only :class:`~pacesetter_service.errors.ControllerError`.
 """
 
+import asyncio
+import contextlib
+import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 
 from pacesetter.protocol import JobSpec, JobStatus, Report, ReportReply, SegmentPage
 from pydantic import JsonValue
+from sqlalchemy import select
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from pacesetter_service.access import idempotency, tokens
+from pacesetter_service.database import check_schema, migrate, open_store
+from pacesetter_service.errors import ControllerError, StorageError
+from pacesetter_service.jobs import lifecycle, reading, registration
+from pacesetter_service.jobs.lifecycle import Verb
+from pacesetter_service.jobs.registration import assess, would_register
 from pacesetter_service.overrides import Override
+from pacesetter_service.overrides import service as overriding
+from pacesetter_service.planning.registry import Registry
+from pacesetter_service.planning.remote import PlanningProcess
+from pacesetter_service.planning.runner import PlanningLoop
+from pacesetter_service.reports import curves
+from pacesetter_service.reports.checks import prepare
+from pacesetter_service.reports.ingest import take_report
+from pacesetter_service.segments.repository import segment_page
 from pacesetter_service.views import (
     CurveView,
     EventView,
@@ -25,8 +44,14 @@ from pacesetter_service.views import (
     Registered,
     StoredToken,
 )
+from pacesetter_service.wakeup import Wakeups, wait_for
 
-Verb = Literal["pause", "resume", "cancel", "complete"]
+POLL_SECONDS = 2.0
+"""How often a waiting stream looks at the table although nobody woke it."""
+FIRST_SEGMENTS_SECONDS = 3.0
+"""A client waits 10 s to register; most first decisions take a tenth of a second."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +68,69 @@ class ControllerOptions:
     reap_every_seconds: float = 30.0
     plan_timeout_seconds: float = 300.0
     idempotency_seconds: float = 86_400.0
+    warm_imports: tuple[str, ...] = ("pacesetter_search.surrogates.acquisition",)
+    """What the planning process imports before its first decision."""
     environment: dict[str, str] = field(default_factory=dict)
     """Added to the environment of the planning process."""
 
 
 class Controller:
     """See the module's docstring. Open with :meth:`open`, close with :meth:`close`."""
+
+    def __init__(self, database_url: str, options: ControllerOptions) -> None:
+        self._options = options
+        self._registry = Registry(options.registry)
+        self._wakeups = Wakeups()
+        self._kinds: dict[tuple[str, int], str] = {}
+        self._store = open_store(database_url, self._after_commit)
+        process = PlanningProcess(
+            options.registry,
+            options.plan_timeout_seconds,
+            options.environment,
+            options.warm_imports,
+        )
+        self._planning = PlanningLoop(self._store, self._registry, process)
+        self._reaper: asyncio.Task[None] | None = None
+
+    async def _start(self) -> None:
+        prepare_schema = migrate if self._options.migrate else check_schema
+        try:
+            await asyncio.to_thread(prepare_schema, self._store.engine)
+        except (OperationalError, DatabaseError) as error:
+            self._store.engine.dispose()
+            raise StorageError(
+                f"the database cannot be opened: {error.orig}",
+                hint="check the URL, the permissions, and that the file is a database",
+            ) from error
+        await self._store.start()
+        if self._options.planning:
+            self._planning.start()
+            self._reaper = asyncio.create_task(self._reap_for_ever(), name="reaper")
+
+    def _after_commit(self, wakes: frozenset[str], due: frozenset[str]) -> None:
+        for job in wakes:
+            self._wakeups.wake(job)
+        if self._options.planning:
+            for job in due:
+                self._planning.add(job)
+
+    async def _with_first_segments(self, registered: Registered) -> Registered:
+        """Wait a moment for a slow strategy's first segments, so that the job starts on them."""
+        first = registered.registration
+        await self._planning.settle(first.job, FIRST_SEGMENTS_SECONDS)
+        if first.segments:
+            return registered
+        page = await self.segments_after(first.job)
+        update = {"segments": page.segments}
+        return replace(registered, registration=first.model_copy(update=update))
+
+    async def _reap_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.reap_every_seconds)
+            try:
+                await self.reap()
+            except ControllerError as error:
+                logger.warning("cannot look for lost jobs: %s", error)
 
     @classmethod
     async def open(
@@ -60,15 +142,24 @@ class Controller:
             SchemaTooNew: A newer release wrote the database.
             UnsuitableDatabase: The URL or the file system cannot work.
         """
-        ...
+        options = options or ControllerOptions()
+        controller = cls(database_url, options)
+        await controller._start()
+        return controller
 
     async def close(self) -> None:
         """Finish what is queued, stop planning and close every connection. Waiters wake and return False."""
-        ...
+        self._wakeups.close()
+        if self._reaper is not None:
+            self._reaper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reaper
+        await self._planning.close()
+        await self._store.close()
 
     async def check(self) -> None:
         """Return if the database answers (for ``/readyz``). Raises Busy or StorageError."""
-        ...
+        await self._store.read(lambda tx: tx.execute(select(1)).scalar_one())
 
     async def register(
         self, spec: JobSpec, *, project: str = "default", validate_only: bool = False
@@ -81,7 +172,14 @@ class Controller:
             StrategyRefused: The strategy is unknown or cannot steer the job.
             Conflict: The ``external_id`` belongs to a job with another budget, clock or base schedule.
         """
-        ...
+        if validate_only:
+            return would_register(assess(spec, self._registry))
+        registered = await self._store.write(
+            lambda tx: registration.register(tx, spec, project, self._registry)
+        )
+        if registered.is_new_job and self._options.planning:
+            registered = await self._with_first_segments(registered)
+        return registered
 
     async def report(self, job_id: str, report: Report) -> ReportReply:
         """Store the records of a report, advance the strategy, and return what is new for the job.
@@ -89,23 +187,38 @@ class Controller:
         Raises:
             NotFound: No such job, or the session is not one of its sessions.
         """
-        ...
+        prepared = prepare(report)
+        return await self._store.write(
+            lambda tx: take_report(tx, job_id, report, prepared, self._registry, self._kinds)
+        )
 
     async def segments_after(
         self, job_id: str, session_id: str | None = None, after: int = 0
     ) -> SegmentPage:
         """Return the sent segments with ``seq > after``; none for a session that is not the current one."""
-        ...
+        return await self._store.read(lambda tx: segment_page(tx, job_id, session_id, after))
 
     async def wait_segments(
         self, job_id: str, after: int, timeout_seconds: float, session_id: str | None = None
     ) -> bool:
         """Wait until ``segments_after`` has something (True) or time is up (False). Holds no connection meanwhile."""
-        ...
+        deadline = time.monotonic() + timeout_seconds
+        woken = self._wakeups.subscribe(job_id)
+        try:
+            while not self._wakeups.closed:
+                page = await self.segments_after(job_id, session_id, after)
+                left = deadline - time.monotonic()
+                if page.segments or left <= 0:
+                    return bool(page.segments)
+                # A notice may be lost with the connection it came by; the table is never wrong.
+                await wait_for(woken, min(left, POLL_SECONDS))
+            return False
+        finally:
+            self._wakeups.unsubscribe(job_id, woken)
 
     async def get_job(self, job_id: str) -> JobView:
         """Return a job. Raises NotFound."""
-        ...
+        return await self._store.read(lambda tx: reading.get_job(tx, job_id))
 
     async def list_jobs(
         self,
@@ -115,46 +228,57 @@ class Controller:
         status: JobStatus | None = None,
     ) -> Page[JobView]:
         """Return jobs, newest first. Raises Refused (``BAD_PAGE_TOKEN``)."""
-        ...
+        return await self._store.read(
+            lambda tx: reading.list_jobs(tx, project, page_size, page_token, status)
+        )
 
     async def update_job(
         self, job_id: str, *, name: str | None = None, tags: dict[str, JsonValue] | None = None
     ) -> JobView:
         """Change what may change: the name and the tags."""
-        ...
+        await self._store.write(lambda tx: lifecycle.update_details(tx, job_id, name, tags))
+        return await self.get_job(job_id)
 
     async def transition(self, job_id: str, verb: Verb, by: str = "person") -> JobView:
         """Pause, resume, cancel or complete a job. Raises Conflict where its status does not allow it.
 
         Doing what is done already changes nothing and is no error.
         """
-        ...
+        await self._store.write(
+            lambda tx: lifecycle.transition(tx, job_id, verb, by, self._registry)
+        )
+        return await self.get_job(job_id)
 
     async def override(self, job_id: str, override: Override) -> OverrideResult:
         """Let a person decide. Raises NotFound, Conflict (ended, expired) or Refused."""
-        ...
+        return await self._store.write(
+            lambda tx: overriding.override(tx, job_id, override, self._registry)
+        )
 
     async def events(self, job_id: str, after: int = 0, page_size: int = 100) -> Page[EventView]:
         """Return the audit trail after event number ``after``, oldest first; the page token is the last number."""
-        ...
+        return await self._store.read(lambda tx: reading.list_events(tx, job_id, after, page_size))
 
     async def curve(
         self, job_id: str, columns: Sequence[str] = ("loss", "lr"), max_points: int = 2000
     ) -> CurveView:
         """Return the measured columns (``position`` and ``step`` always), min-max downsampled."""
-        ...
+        return await self._store.read(lambda tx: curves.curve(tx, job_id, columns, max_points))
 
     async def schedule(self, job_id: str) -> tuple[MainLinePiece, ...]:
         """Return the main line so far, oldest piece first."""
-        ...
+        return await self._store.read(lambda tx: reading.main_line(tx, job_id))
 
     async def ledger(self, job_id: str) -> LedgerView:
         """Return what the job has spent."""
-        ...
+        return await self._store.read(lambda tx: reading.ledger(tx, job_id))
 
     async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
         """Mark jobs without contact as lost, drop expired idempotency keys; return the ids of the jobs lost now."""
-        ...
+        lost_after = self._options.lost_after_seconds
+        lost = await self._store.write(lambda tx: lifecycle.mark_lost(tx, lost_after, now))
+        await self._store.write(lambda tx: idempotency.expire(tx, now))
+        return lost
 
     # -- access ------------------------------------------------------------------------------------------------
 
@@ -169,23 +293,37 @@ class Controller:
         expires_at: datetime | None = None,
     ) -> StoredToken:
         """Store a token by its HMAC. Raises Conflict (``TOKEN_EXISTS``)."""
-        ...
+        return await self._store.write(
+            lambda tx: tokens.create_token(
+                tx,
+                hmac=hmac,
+                hint=hint,
+                name=name,
+                scopes=scopes,
+                project=project,
+                expires_at=expires_at,
+            )
+        )
 
     async def list_tokens(self, project: str | None = None) -> tuple[StoredToken, ...]:
         """Return all tokens, revoked and expired ones too, newest first."""
-        ...
+        return await self._store.read(lambda tx: tokens.list_tokens(tx, project))
 
     async def revoke_token(self, token_id: str) -> StoredToken:
         """Revoke a token; once more changes nothing. Raises NotFound."""
-        ...
+        return await self._store.write(lambda tx: tokens.revoke_token(tx, token_id))
 
     async def find_token(self, hmac: str) -> StoredToken | None:
         """Return the token with this HMAC if it is neither revoked nor expired, noting its use (once a minute)."""
-        ...
+        token, is_stale = await self._store.read(lambda tx: tokens.find_token(tx, hmac))
+        if token is not None and is_stale:
+            token_id = token.id
+            await self._store.write(lambda tx: tokens.note_use(tx, token_id))
+        return token
 
     async def begin_idempotent(self, scope: str, key: str, fingerprint: str) -> IdempotencyRecord:
         """Claim an ``Idempotency-Key`` within ``scope`` (the caller's token)."""
-        ...
+        return await self._store.write(lambda tx: idempotency.begin(tx, scope, key, fingerprint))
 
     async def finish_idempotent(
         self,
@@ -196,8 +334,18 @@ class Controller:
         headers: dict[str, str] | None = None,
     ) -> None:
         """Store the reply of a claimed key."""
-        ...
+        await self._store.write(
+            lambda tx: idempotency.finish(
+                tx,
+                scope,
+                key,
+                status=status,
+                body=body,
+                headers=headers or {},
+                keep_seconds=self._options.idempotency_seconds,
+            )
+        )
 
     async def abandon_idempotent(self, scope: str, key: str) -> None:
         """Give a claimed key back: the request failed and may be tried again."""
-        ...
+        await self._store.write(lambda tx: idempotency.abandon(tx, scope, key))

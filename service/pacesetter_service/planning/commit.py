@@ -123,7 +123,7 @@ def hand_over(job: OpenJob, reason: str, registry: Registry) -> None:
     job.reduced_through = job.last_event
     if was_fallback:
         return  # nothing is left to try: the job follows what it has
-    facts = Facts.of(job.load_spec(), job.authority, job.overhead_cap)  # type: ignore[arg-type]
+    facts = Facts.of(job.load_spec(), job.authority, job.overhead_cap)
     state = registry.build(FALLBACK, {}).initial(facts.for_strategy())
     body = Registered() if job.main_position == 0 else Rewound(position=job.main_position)
     request = PlanRequest(

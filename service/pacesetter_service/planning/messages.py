@@ -1,6 +1,6 @@
 """What a planner is given and what it answers: plain data, so that it may live in another process."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from pacesetter.limits import Limits
 from pacesetter.protocol import (
@@ -58,7 +58,7 @@ class Facts(Message):
     seed: int
 
     @classmethod
-    def of(cls, spec: JobSpec, authority: Authority, overhead_cap: float) -> "Facts":
+    def of(cls, spec: JobSpec, authority: str, overhead_cap: float) -> "Facts":
         """Return the facts of a registered job."""
         return cls(
             budget=spec.budget,
@@ -66,7 +66,7 @@ class Facts(Message):
             groups=spec.groups,
             capabilities=spec.capabilities,
             limits=spec.limits,
-            authority=authority,
+            authority=cast(Authority, authority),
             overhead_cap=overhead_cap,
             seed=spec.seed,
         )

@@ -112,7 +112,7 @@ def unreduced(tx: Transaction, job: OpenJob) -> Iterator[PlanEvent]:
 def build_request(job: OpenJob) -> PlanRequest:
     """Return everything that the strategy needs to advance now."""
     spec = job.load_spec()
-    facts = Facts.of(spec, job.authority, job.overhead_cap)  # type: ignore[arg-type]
+    facts = Facts.of(spec, job.authority, job.overhead_cap)
     events = tuple(unreduced(job.tx, job))
     state = job.changes["state"] if "state" in job.changes else job.load_state()
     return PlanRequest(

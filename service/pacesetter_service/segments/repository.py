@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pacesetter.protocol import Segment, SegmentPlan
+from pacesetter.protocol import Segment, SegmentPage, SegmentPlan
 from sqlalchemy import delete, func, insert, select, update
 
-from pacesetter_service.database.models import CheckpointRow, SegmentRow
+from pacesetter_service.database.models import CheckpointRow, JobRow, SegmentRow
 from pacesetter_service.database.store import Transaction
-from pacesetter_service.jobs.open_job import OpenJob
+from pacesetter_service.jobs.open_job import OpenJob, job_not_found
 
 
 def visible_segments(tx: Transaction, job: str, after: int) -> tuple[Segment, ...]:
@@ -159,3 +159,20 @@ def acknowledge(
     tx.execute(
         update(SegmentRow).where(SegmentRow.job == job, SegmentRow.seq == seq).values(values)
     )
+
+
+def segment_page(tx: Transaction, job_id: str, session_id: str | None, after: int) -> SegmentPage:
+    """Return what a session may see with ``seq > after``: nothing, if a newer session has taken over.
+
+    Raises:
+        NotFound: No such job.
+    """
+    row = tx.execute(
+        select(JobRow.status, JobRow.session, JobRow.last_seq).where(JobRow.id == job_id)
+    ).one_or_none()
+    if row is None:
+        raise job_not_found(job_id)
+    silenced = session_id is not None and session_id != row.session
+    if silenced or row.last_seq <= after:
+        return SegmentPage(status=row.status)
+    return SegmentPage(status=row.status, segments=visible_segments(tx, job_id, after))
