@@ -113,9 +113,15 @@ def _spawn(directory: Path, url_file: Path, log: Path) -> subprocess.Popen[bytes
             stderr=output,
             start_new_session=True,
         )
-    # Waiting in a thread keeps no zombie, and the pipe open for as long as this process lives.
-    threading.Thread(target=child.wait, name="pacesetter-local", daemon=True).start()
+    threading.Thread(target=_reap, args=(child,), name="pacesetter-local", daemon=True).start()
     return child
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
+    """Leave no zombie, and hold the pipe that the child watches for as long as this process lives."""
+    child.wait()
+    if child.stdin is not None:
+        child.stdin.close()
 
 
 def _data_directory(environment: Mapping[str, str]) -> Path:
