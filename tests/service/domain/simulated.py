@@ -118,11 +118,10 @@ class SimulatedJob:
         """Take in what is new: one ``now`` segment at once, one other as pending."""
         for seq in sorted(self.received):
             segment = self.received[seq]
-            if self.pending is not None and seq <= self.pending.seq:
+            if self.pending is not None or seq <= self.running_seq:
                 continue
-            if self.pending is None and seq > self.running_seq:
-                if self._descends(self.running_seq, segment.after):
-                    self.pending = segment
+            if self._descends(self.running_seq, segment.after):
+                self.pending = segment
 
     async def send(self, *records: Record) -> ReportReply:
         """Send records in a report of their own, and take in the reply."""
