@@ -38,7 +38,7 @@ class ScriptedTransport(Transport):
         self.late: Registration | None = None
         self.paused = False
         self.kept = kept_through
-        self._script = script or (lambda record: ())
+        self._script = script or _silence
         self._segments = tuple(segments)
         self._session_number = session_number
 
@@ -100,6 +100,11 @@ class ScriptedTransport(Transport):
     def order(self) -> list[str]:
         """Return the records as short words: ``measurements:0``, ``segment_ended:1``, ..."""
         return [f"{record.type}:{record.segment}" for record in self.records]
+
+
+def _silence(record: Record) -> Iterable[Segment]:
+    del record
+    return ()
 
 
 def segment(seq: int, after: int, **changes: Any) -> Segment:
