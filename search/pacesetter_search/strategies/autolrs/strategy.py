@@ -95,7 +95,7 @@ class AutoLRS(Strategy):
             yield "it probes, and the limits set allow_probes=False"
         if limits.max_probe_length is not None and limits.max_probe_length < shortest:
             allowed = limits.max_probe_length
-            yield f"its shortest probe is {shortest} {job.budget.clock}, and the limits allow {allowed}"
+            yield f"its shortest probe is {shortest} {job.budget.clock}, and max_probe_length is {allowed}"
         if limits.max_change_per_step is not None and limits.max_change_per_step < SMALLEST_JUMP:
             change = limits.max_change_per_step
             yield f"its stages differ by {SMALLEST_JUMP:g} times or more, and max_change_per_step is {change:g}"

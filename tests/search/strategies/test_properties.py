@@ -1,0 +1,133 @@
+"""Whatever happens to a job, a strategy answers, keeps to its bounds and stays JSON."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pacesetter.protocol import (
+    Acknowledgement,
+    FellBack,
+    Finished,
+    Measurements,
+    Notice,
+    SegmentEnded,
+    SessionBegan,
+)
+from pacesetter_search.contract import Body, Context, Event, Overridden, Registered, Rewound
+from pacesetter_search.strategies import get_strategy
+
+from tests.search.support.simulator import job_facts
+
+TOTAL = 400
+CAP = 0.3
+losses = st.none() | st.floats() | st.floats(0.1, 5.0)
+segments = st.integers(0, 12)
+positions = st.integers(0, TOTAL + 50)
+place = {"number": st.just(1), "segment": segments, "position": positions}
+
+
+@st.composite
+def measurements(draw: st.DrawFn) -> Measurements:
+    values = draw(st.lists(losses, min_size=1, max_size=30))
+    first = draw(positions)
+    places: list[float | None] = [float(first + i) for i in range(len(values))]
+    columns = {"position": places, "step": places, "loss": values}
+    return Measurements(number=1, segment=draw(segments), position=first, columns=columns)
+
+
+ended = st.builds(
+    SegmentEnded,
+    **place,
+    kind=st.sampled_from(["main", "probe", "branch"]),
+    outcome=st.sampled_from(["completed", "stopped", "interrupted"]),
+    steps=st.integers(0, 100),
+    main_position=positions,
+    validation_loss=losses,
+)
+acknowledged = st.builds(
+    Acknowledgement,
+    **place,
+    status=st.sampled_from(["applied", "refused", "stale", "superseded", "unpaired", "expired"]),
+    code=st.none() | st.sampled_from(["ABOVE_LIMIT", "NO_REWIND", "NO_ROLLBACK", "POSITION_PAST"]),
+)
+bodies: st.SearchStrategy[Body] = st.one_of(
+    measurements(),
+    ended,
+    ended,
+    acknowledged,
+    st.builds(SessionBegan, **place),
+    st.builds(FellBack, **place, follows=segments, waited_seconds=st.just(30.0)),
+    st.builds(Notice, **place, level=st.just("info"), code=st.just("X"), detail=st.just("")),
+    st.builds(Rewound, position=positions),
+    st.builds(Overridden, active=st.booleans(), seq=segments, position=positions),
+    st.builds(Registered),
+    st.builds(Finished, **place),
+)
+
+
+def document(value: object) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def feed(name: str, events: list[Body]) -> tuple[list[Any], list[str], int]:
+    """Return the segments, the states as JSON and the planned probe units of a job that saw ``events``."""
+    parameters = {"candidates": 4} if name == "autolrs" else {}
+    strategy = get_strategy(name).from_document(parameters)
+    facts = job_facts(TOTAL, overhead_cap=CAP, limits={"max_multiplier": 3.0})
+    state, sent, states = strategy.initial(facts), [], []
+    for number, body in enumerate([Registered(), *events], 1):
+        context = Context(facts, len(sent) + 1)
+        answer = strategy.advance(state, Event(number, body), context)
+        assert not answer.segments or strategy.decides_on(body)
+        states.append(document(answer.state))
+        state = json.loads(states[-1])
+        document([entry.numbers for entry in answer.log])
+        sent += answer.segments
+    return sent, states, sum(one.length for one in sent if one.kind == "probe")
+
+
+@pytest.mark.parametrize("name", ["autolrs", "fixed"])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(events=st.lists(bodies, max_size=25))
+def test_any_events_are_answered_within_bounds(name: str, events: list[Body]) -> None:
+    sent, states, probes = feed(name, events)
+    assert probes <= CAP * TOTAL
+    for one in sent:
+        assert 0 <= one.start < one.end <= TOTAL
+        assert 0 <= one.policy.at(one.start) <= 3.0
+        if one.kind == "main":
+            assert one.policy.at(TOTAL - 1) >= 0
+            assert one.source == "current"
+    again = feed(name, events)
+    assert (again[0], again[1]) == (sent, states)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(data=st.data())
+def test_events_about_live_segments_are_answered_within_bounds(data: st.DataObject) -> None:
+    """Random numbers rarely meet a live segment; here every event is about the newest ones."""
+    strategy = get_strategy("autolrs").from_document({"candidates": 4})
+    facts = job_facts(TOTAL, overhead_cap=CAP, limits={"max_multiplier": 3.0})
+    state, sent = strategy.initial(facts), 0
+    body: Body = Registered()
+    probes = 0
+    for number in range(1, 30):
+        answer = strategy.advance(state, Event(number, body), Context(facts, sent + 1))
+        state = json.loads(document(answer.state))
+        sent += len(answer.segments)
+        assert len(answer.segments) <= 2
+        probes += sum(one.length for one in answer.segments if one.kind == "probe")
+        assert all(0 <= one.start < one.end <= TOTAL for one in answer.segments)
+        about = data.draw(st.integers(max(0, sent - 1), sent))
+        body = data.draw(bodies)
+        if isinstance(body, Measurements | SegmentEnded | Acknowledgement | FellBack):
+            body = body.model_copy(update={"segment": about})
+        if isinstance(body, Finished):
+            body = Rewound(position=body.position)
+    assert probes <= CAP * TOTAL
