@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -133,6 +134,8 @@ class SessionFolder:
         self.journal.close(delete=delete)
         if delete and not self.has_refused:
             shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):
+                self.path.parent.rmdir()  # refused while the job has other sessions
         self._lock.release()
 
 

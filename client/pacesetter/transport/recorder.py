@@ -52,7 +52,8 @@ class Recorder:
             self._append((make_record, ledger))
         elif queued < self._timing.queue_records:
             self._append((make_record, ledger))
-            self._wake.set()
+            if not self._wake.is_set():
+                self._wake.set()
         else:
             self._lost += 1
 
