@@ -5,12 +5,13 @@ not call the optimizer at all. Fused optimizers are called and told of the overf
 reading that waits for the device once a step, which torch's scaler does itself in every other case.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from pacesetter.run.rates import LearningRates, unwrap
 from pacesetter.run.rows import Scalar
@@ -55,8 +56,9 @@ class OptimizerSteps:
         self._statistics: GradientStatistics | None = None
         self._fired = False
         self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step(label))
+            hook
             for label, optimizer in self._inner.items()
+            for hook in self._watch(label, optimizer)
         ]
 
     def step(self, grad_norm: Scalar, max_grad_norm: float | None) -> Measured:
@@ -141,6 +143,12 @@ class OptimizerSteps:
         for outer, inner in zip(self._outer, self._inner.values(), strict=True):
             if not _is_unscaled(self._scaler, outer) and not _is_unscaled(self._scaler, inner):
                 self._scaler.unscale_(outer)
+
+    def _watch(self, label: str, optimizer: Optimizer) -> Iterator[RemovableHandle]:
+        yield optimizer.register_step_pre_hook(self._before_step(label))
+        rates = self._rates
+        if rates is not None:
+            yield optimizer.register_load_state_dict_post_hook(lambda _: rates.rewrite(label))
 
     def _before_step(
         self, label: str

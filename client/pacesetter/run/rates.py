@@ -184,6 +184,11 @@ class LearningRates:
             if moved is not None:
                 raise _conflict(group, moved)
 
+    def rewrite(self, label: str) -> None:
+        """Write once more what one optimizer should show: the training code loaded a state into it."""
+        for group in self.by_optimizer[label]:
+            group.write(group.announced)
+
     def multipliers(self) -> list[float]:
         """Return the multiplier of each group as last written."""
         return [group.announced / group.base_lr for group in self.groups]

@@ -75,7 +75,7 @@ class LossWatch:
     def push(self, loss: Loss) -> float | None:
         """Take the newest loss; return the one of ``lag_steps`` steps ago, or None in the first steps."""
         if self.lag_steps == 0:
-            return float(loss)
+            return loss.item() if isinstance(loss, torch.Tensor) else loss
         self._copies.append(_copy(loss) if isinstance(loss, torch.Tensor) else loss)
         return self._pop() if len(self._copies) > self.lag_steps else None
 

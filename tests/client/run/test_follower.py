@@ -19,7 +19,11 @@ def follower(position: int = 0) -> Follower:
     return Follower(base_segment(Schedule(length=TOTAL, body=Constant()), TOTAL), position=position)
 
 
-def perform(effects: fx.Effects, answer: Answer = lambda effect: None) -> list[fx.Effect]:
+def agree(effect: fx.Effect) -> None:
+    del effect
+
+
+def perform(effects: fx.Effects, answer: Answer = agree) -> list[fx.Effect]:
     """Carry effects out in name only, and return them."""
     done: list[fx.Effect] = []
     reply: str | None = None
@@ -36,7 +40,7 @@ def words(effects: list[fx.Effect]) -> list[str]:
     return [type(effect).__name__ for effect in effects]
 
 
-def walk(machine: Follower, steps: int, answer: Answer = lambda effect: None) -> list[fx.Effect]:
+def walk(machine: Follower, steps: int, answer: Answer = agree) -> list[fx.Effect]:
     done: list[fx.Effect] = []
     for _ in range(steps):
         machine.advance(1, 8)
