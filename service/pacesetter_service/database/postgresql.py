@@ -83,9 +83,9 @@ class PostgresqlStore(Store):
                     return result, transaction
             except TimeoutError as error:
                 raise Busy("every database connection is in use") from error
-            except DBAPIError as error:
-                state = getattr(error.orig, "sqlstate", None)
-                if state in _RETRIED and attempt < ATTEMPTS:
+            except (DBAPIError, psycopg.Error) as error:
+                driver_error = error.orig if isinstance(error, DBAPIError) else error
+                if getattr(driver_error, "sqlstate", None) in _RETRIED and attempt < ATTEMPTS:
                     continue
                 raise _translated(error) from error
         raise Busy("the database kept refusing a transaction that others contend for")
@@ -94,7 +94,7 @@ class PostgresqlStore(Store):
         try:
             with self.engine.begin() as connection:
                 return work(Transaction(connection))
-        except (DBAPIError, TimeoutError) as error:
+        except (DBAPIError, psycopg.Error, TimeoutError) as error:
             raise _translated(error) from error
 
     async def close(self) -> None:
@@ -125,6 +125,6 @@ class PostgresqlStore(Store):
 
 def _translated(error: Exception) -> Exception:
     """Return ``Busy`` for a database that cannot be reached, anything else as it is."""
-    if isinstance(error, OperationalError | TimeoutError):
+    if isinstance(error, OperationalError | psycopg.OperationalError | TimeoutError):
         return Busy("the database cannot be reached")
     return error

@@ -71,7 +71,9 @@ def sqlite_engine(path: Path, *, begin: str = "BEGIN IMMEDIATE") -> Engine:
 
 def _translated(error: BaseException) -> BaseException:
     """Return ``Busy`` for a locked database, anything else as it is."""
-    if isinstance(error, OperationalError) and "locked" in str(error.orig):
+    if isinstance(error, OperationalError):
+        error = error.orig or error
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
         return Busy("the database is locked by another process")
     return error
 
@@ -152,13 +154,17 @@ class SqliteStore(Store):
         if alone:
             item.result = item.work(item.transaction)
             return
+        # The driver's own, since SQLAlchemy's savepoints cost as much as a whole report.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("SAVEPOINT unit").close()
         try:
-            with connection.begin_nested():
-                item.result = item.work(item.transaction)
+            item.result = item.work(item.transaction)
         except Exception as error:
             item.error = _translated(error)
-            if not connection.in_transaction() or not connection.connection.in_transaction:
+            if not driver.in_transaction:
                 raise  # the database gave up the whole transaction (disk full, I/O error)
+            driver.execute("ROLLBACK TO unit").close()
+        driver.execute("RELEASE unit").close()
 
     def _resolve(self, group: list[_Item]) -> None:
         assert self._loop is not None

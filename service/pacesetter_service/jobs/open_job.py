@@ -1,13 +1,15 @@
 """A job that a unit of work has locked: its counters, and what shall be written when the unit is done."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from pacesetter.protocol import JobSpec
 from pydantic import BaseModel
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from pacesetter_service.database.models import EventRow, JobRow
+from pacesetter_service.database.prepared import Prepared
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import canonical_json, utc_now
 from pacesetter_service.errors import NotFound
@@ -37,6 +39,21 @@ COLUMNS = (
 """What every report needs. The spec and the strategy's state are large and are loaded only to plan."""
 
 _SELECT = select(*(getattr(JobRow, column) for column in COLUMNS))
+
+_EVENT_COLUMNS = (
+    *("job", "number", "type", "reducible", "session"),
+    *("segment", "position", "body", "data"),
+)
+_INSERT_EVENTS = Prepared(
+    insert(EventRow.__table__).values({name: bindparam(name) for name in _EVENT_COLUMNS})  # type: ignore[arg-type]
+)
+_HOT = ("status", "last_event", "main_position", "due_event", "reduced_through")
+"""What a report changes, as a rule."""
+_UPDATE_HOT = Prepared(
+    update(JobRow.__table__)  # type: ignore[arg-type]
+    .where(JobRow.__table__.c.id == bindparam("job_id"))
+    .values({name: bindparam(f"new_{name}") for name in _HOT} | {"last_seen_at": utc_now()})
+)
 
 
 @dataclass(slots=True)
@@ -72,6 +89,14 @@ class OpenJob:
     def from_row(cls, tx: Transaction, row: Any) -> "OpenJob":
         """Return the job of a row that starts with ``COLUMNS``."""
         values = dict(zip(COLUMNS, row, strict=False))
+        return cls(tx, **values, _before=values)
+
+    @classmethod
+    def from_driver_row(cls, tx: Transaction, row: Any) -> "OpenJob":
+        """Return the job of a row as the driver gives it: JSON is text, and booleans may be numbers."""
+        values = dict(zip(COLUMNS, row, strict=False))
+        values["strategy_parameters"] = json.loads(values["strategy_parameters"])
+        values["overridden"] = bool(values["overridden"])
         return cls(tx, **values, _before=values)
 
     @property
@@ -129,7 +154,7 @@ class OpenJob:
     def flush_events(self) -> None:
         """Write the events now, so that queries of this unit of work see them."""
         if self._events:
-            self.tx.execute(insert(EventRow), self._events)
+            _INSERT_EVENTS.run(self.tx, self._events)
             self._events = []
 
     def save(self) -> None:
@@ -149,6 +174,10 @@ class OpenJob:
                 self.tx.due.add(self.id)
         elif due_before:
             values["due_since"] = None
+        if self.seen and values.keys() <= set(_HOT):
+            hot = {f"new_{name}": getattr(self, name) for name in _HOT}
+            _UPDATE_HOT.run(self.tx, [{"job_id": self.id, **hot}])
+            return
         if self.seen:
             values["last_seen_at"] = utc_now()
         if values:

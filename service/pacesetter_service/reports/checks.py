@@ -18,7 +18,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedRecord:
     """A record ready to be stored. ``data`` and the steps are those of measurements."""
 
     record: Record
@@ -37,7 +37,7 @@ def out_of_order(detail: str) -> Problem:
     )
 
 
-def _prepare_rows(record: Measurements) -> Prepared:
+def _prepare_rows(record: Measurements) -> PreparedRecord:
     columns = {name: to_array(values) for name, values in record.columns.items()}
     step, position = columns["step"], columns["position"]
     problem = None
@@ -52,12 +52,12 @@ def _prepare_rows(record: Measurements) -> Prepared:
         problem = out_of_order(f"step {step[row]:g} follows step {step[row - 1]:g}")
     elif (position < 0).any():
         problem = Problem("BAD_POSITION", "a position is negative", "count positions from 0")
-    return Prepared(record, pack(columns), float(step[0]), float(step[-1]), problem)
+    return PreparedRecord(record, pack(columns), float(step[0]), float(step[-1]), problem)
 
 
-def prepare(report: Report) -> tuple[Prepared, ...]:
+def prepare(report: Report) -> tuple[PreparedRecord, ...]:
     """Check and pack the records of a report."""
     return tuple(
-        _prepare_rows(record) if isinstance(record, Measurements) else Prepared(record)
+        _prepare_rows(record) if isinstance(record, Measurements) else PreparedRecord(record)
         for record in report.records
     )

@@ -16,9 +16,10 @@ from pacesetter.protocol import (
     SegmentEnded,
     SessionBegan,
 )
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from pacesetter_service.database.models import JobRow, SessionRow
+from pacesetter_service.database.prepared import Prepared
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import NotFound, StrategyRefused
@@ -26,7 +27,7 @@ from pacesetter_service.jobs.open_job import COLUMNS, ENDED, OpenJob, lock_job
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.decisions import rewind
 from pacesetter_service.planning.registry import Registry
-from pacesetter_service.reports.checks import Prepared, Problem, out_of_order
+from pacesetter_service.reports.checks import PreparedRecord, Problem, out_of_order
 from pacesetter_service.segments import repository as segments
 
 LR_TOLERANCE = 1e-6
@@ -41,14 +42,31 @@ _SESSION_COLUMNS = (
     "main_position",
     "kept_through",
 )
-_SELECT = (
+_JOBS = JobRow.__table__
+_SESSIONS = SessionRow.__table__
+_SELECT = Prepared(
     select(
-        *(getattr(JobRow, name) for name in COLUMNS),
-        *(getattr(SessionRow, name).label(f"session_{name}") for name in _SESSION_COLUMNS),
+        *(_JOBS.c[name] for name in COLUMNS),
+        *(_SESSIONS.c[name].label(f"session_{name}") for name in _SESSION_COLUMNS),
     )
-    .join(SessionRow, SessionRow.job == JobRow.id)
-    .with_for_update(of=JobRow)
+    .join_from(_JOBS, _SESSIONS, _SESSIONS.c.job == _JOBS.c.id)
+    .where(_JOBS.c.id == bindparam("job"), _SESSIONS.c.id == bindparam("session"))
+    .with_for_update(of=_JOBS)
 )
+_CHANGED = ("last_record", "last_step", "began_at", "main_position", "kept_through")
+
+
+def _update_session(*more: str) -> Prepared:
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*_CHANGED, *more)}
+    return Prepared(
+        update(_SESSIONS)  # type: ignore[arg-type]
+        .where(_SESSIONS.c.id == bindparam("session"))
+        .values(values | {"last_seen_at": utc_now()})
+    )
+
+
+_UPDATE = _update_session()
+_UPDATE_WITH_LEDGER = _update_session("ledger")
 
 
 @dataclass(slots=True)
@@ -76,7 +94,7 @@ class Ingest:
     is_current: bool = False
     problems: list[RecordProblem] = field(default_factory=list)
 
-    def take(self, prepared: Sequence[Prepared]) -> None:
+    def take(self, prepared: Sequence[PreparedRecord]) -> None:
         """Store every record that is new."""
         for item in prepared:
             number = item.record.number
@@ -111,7 +129,7 @@ class Ingest:
             kind = self.kinds[self.job.id, seq] = row.kind
         return kind
 
-    def _check(self, item: Prepared) -> Problem | None:
+    def _check(self, item: PreparedRecord) -> Problem | None:
         record = item.record
         if isinstance(record, Measurements) and item.first_step <= self.session.last_step:
             return out_of_order(
@@ -146,7 +164,7 @@ class Ingest:
             )
         return None
 
-    def _refuse(self, item: Prepared, problem: Problem) -> None:
+    def _refuse(self, item: PreparedRecord, problem: Problem) -> None:
         record = item.record
         self.problems.append(
             RecordProblem(
@@ -169,7 +187,7 @@ class Ingest:
 
     # -- what a record changes ----------------------------------------------------------------------------------
 
-    def _store(self, item: Prepared) -> None:
+    def _store(self, item: PreparedRecord) -> None:
         record = item.record
         is_rows = isinstance(record, Measurements)
         resumes = isinstance(record, SessionBegan) and self.session.number > 1
@@ -212,7 +230,7 @@ class Ingest:
         if self.is_current:
             self.job.main_position = position
 
-    def _after_rows(self, item: Prepared, record: Measurements) -> None:
+    def _after_rows(self, item: PreparedRecord, record: Measurements) -> None:
         self.session.last_step = int(item.last_step)
         if self._kind(record.segment) == "main":
             self._move(record.position)
@@ -260,19 +278,13 @@ class Ingest:
 
     def save_session(self, report: Report) -> None:
         """Write the session."""
-        values: dict[str, Any] = {
-            "last_record": self.session.last_record,
-            "last_step": self.session.last_step,
-            "began_at": self.session.began_at,
-            "main_position": self.session.main_position,
-            "kept_through": self.session.kept_through,
-            "last_seen_at": utc_now(),
-        }
-        if report.ledger is not None:
-            values["ledger"] = report.ledger.model_dump()
-        self.job.tx.execute(
-            update(SessionRow).where(SessionRow.id == self.session.id).values(values)
-        )
+        values: dict[str, Any] = {f"new_{name}": getattr(self.session, name) for name in _CHANGED}
+        values["session"] = self.session.id
+        if report.ledger is None:
+            _UPDATE.run(self.job.tx, [values])
+        else:
+            values["new_ledger"] = report.ledger.model_dump_json()
+            _UPDATE_WITH_LEDGER.run(self.job.tx, [values])
 
     def reply(self, report: Report) -> ReportReply:
         """Return what the job is told."""
@@ -302,7 +314,7 @@ def take_report(
     tx: Transaction,
     job_id: str,
     report: Report,
-    prepared: Sequence[Prepared],
+    prepared: Sequence[PreparedRecord],
     registry: Registry,
     kinds: dict[tuple[str, int], str],
 ) -> ReportReply:
@@ -311,9 +323,7 @@ def take_report(
     Raises:
         NotFound: No such job, or the session is not one of its sessions.
     """
-    row = tx.execute(
-        _SELECT.where(JobRow.id == job_id, SessionRow.id == report.session)
-    ).one_or_none()
+    row = _SELECT.one_or_none(tx, {"job": job_id, "session": report.session})
     if row is None:
         lock_job(tx, job_id)
         raise NotFound(
@@ -321,7 +331,7 @@ def take_report(
             code="SESSION_NOT_FOUND",
             hint="register again and use the session of the reply",
         )
-    job = OpenJob.from_row(tx, row)
+    job = OpenJob.from_driver_row(tx, row)
     session = _Session(*row[len(COLUMNS) :])
     ingest = Ingest(job, session, registry, kinds, is_current=job.session == session.id)
     ingest.revive()
