@@ -44,9 +44,10 @@ from tests.search.support.landscape import NoisyQuadratic
 
 def job_facts(total: int = 1500, **changes: Any) -> JobFacts:
     """Return a job that can do everything, with a warm-up of 2 % and a constant base schedule."""
+    warmup = Warmup(length=total // 50) if total >= 50 else None
     facts: dict[str, Any] = {
         "budget": Budget(total=total),
-        "base": Schedule(length=total, warmup=Warmup(length=max(1, total // 50))),
+        "base": Schedule(length=total, warmup=warmup),
         "groups": (ParameterGroup(name="all", base_lr=0.1),),
         "capabilities": Capabilities.model_validate(
             {"rollback": "memory", "rewind_batches": "unlimited", "validate": True}

@@ -20,9 +20,6 @@ FloatArray = npt.NDArray[np.float64]
 GRID = 201
 """Places at which the acquisition and the posterior are evaluated: 1/30 octave apart over a factor of 100."""
 
-RECENT_STAGES = 10
-"""Older stages say little (correlation over stages decays) and a Gaussian process costs the cube of its points."""
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -30,7 +27,7 @@ class Question:
 
     Attributes:
         stage: Index of the stage.
-        responses: Of all stages.
+        responses: Of this and recent stages.
         tried: Places that this stage has spent a probe on.
         incumbent: Place of the rate in use.
         low: Lowest place allowed.
@@ -52,10 +49,6 @@ class Question:
     def top(self) -> float:
         """Highest place worth trying."""
         return self.high if self.diverged is None else min(self.high, self.diverged)
-
-    def recent(self) -> list[Response]:
-        """Return the responses that the surrogate sees."""
-        return [one for one in self.responses if one.stage > self.stage - RECENT_STAGES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +148,7 @@ def _surrogate(question: Question) -> tuple[TrainingSet, "Surrogate", tuple[LogE
     # Imported here: torch and BoTorch take seconds and hundreds of megabytes, and only a decision needs them.
     from pacesetter_search.surrogates.gaussian_process import fit
 
-    data = training_set(question.recent())
+    data = training_set(question.responses)
     surrogate = fit(data, seed=question.seed)
     log: tuple[LogEntry, ...] = ()
     if surrogate.status == "failed":

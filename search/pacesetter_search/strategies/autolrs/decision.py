@@ -163,6 +163,7 @@ class Decision:
         answer = self._choose(index)
         memory.incumbent = None if answer is None else answer.x
         memory.stage = index + 1
+        memory.forget(before=index)
         plan = self._stage_plan(index, when, answer)
         self._send(plan, index, memory.incumbent, chained=True)
         if memory.stage < len(memory.stages):

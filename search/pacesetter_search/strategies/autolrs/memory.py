@@ -9,6 +9,9 @@ from pacesetter_search.forecasting import Window
 from pacesetter_search.strategies.autolrs.stages import Stage
 from pacesetter_search.surrogates.responses import Response
 
+RECENT_STAGES = 10
+"""Stages that the surrogate sees: correlation over stages decays, and a fit costs the cube of its points."""
+
 
 class Sent(BaseModel):
     """A segment that was sent and of which the end is not known yet."""
@@ -86,6 +89,11 @@ class Memory(BaseModel):
             one.x for one in self.responses if one.stage == stage and one.status == "diverged"
         ]
         return min(places, default=None)
+
+    def forget(self, before: int) -> None:
+        """Drop what no later decision looks at: the state stays small however long the job is."""
+        self.responses = [one for one in self.responses if one.stage > before - RECENT_STAGES]
+        self.tried = [one for one in self.tried if one.stage >= before]
 
     def document(self) -> State:
         """Return this as a state document."""

@@ -12,6 +12,9 @@ from pacesetter_search.strategies.autolrs.parameters import (
 
 FULL_SET = 15  # 1 + 2 + 4 + 8
 
+MOST_STAGES = 100
+"""Stages of a very long budget, which then are longer than published: the state of a job stays small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -75,10 +78,11 @@ def _first_length(job: JobFacts, parameters: AutoLRSParameters, span: int) -> fl
     shortest = PROBES_A_STAGE * shortest_probe(job, parameters)
     if span < shortest:
         return 0.0
+    shortest_first = span / (LARGEST_STAGE * MOST_STAGES)
     if parameters.first_stage is not None:
-        return float(min(parameters.first_stage, span))
+        return max(float(min(parameters.first_stage, span)), shortest_first)
     if job.budget.clock == "steps" and span >= FULL_SET * PUBLISHED_FIRST_STAGE:
-        return float(PUBLISHED_FIRST_STAGE)
+        return max(float(PUBLISHED_FIRST_STAGE), shortest_first)
     shares = next((share for share in (FULL_SET, 7, 3) if span >= share * shortest), 1)
     return span / shares
 

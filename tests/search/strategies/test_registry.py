@@ -1,0 +1,52 @@
+import pytest
+from pacesetter.errors import PacesetterError
+from pacesetter_search.strategies import (
+    UnknownStrategy,
+    default_strategy,
+    get_strategy,
+    strategy_names,
+)
+from pydantic import ValidationError
+
+from tests.search.support.simulator import job_facts
+
+
+def test_every_name_leads_to_the_strategy_of_that_name() -> None:
+    assert strategy_names() == ("autolrs", "fixed")
+    for name in strategy_names():
+        assert get_strategy(name).name == name
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownStrategy, match="'autolr'; choose one of autolrs, fixed") as caught:
+        get_strategy("autolr")
+    assert isinstance(caught.value, PacesetterError)
+
+
+def test_the_default_can_steer_any_job() -> None:
+    facts = job_facts(5, authority="observe")
+    strategy = get_strategy(default_strategy(facts)).from_document({})
+    assert list(strategy.obstacles(facts)) == []
+
+
+def test_fixed_is_fast_and_autolrs_declares_what_it_needs() -> None:
+    assert not get_strategy("fixed").slow
+    assert get_strategy("autolrs").slow
+    assert get_strategy("autolrs").default_cap == 1.0
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"objective": "horizon"},
+        {"candidates": 0},
+        {"min_multiplier": 2.0, "max_multiplier": 1.0},
+        {"lr_min": 1.0, "lr_max": 0.1},
+        {"stop_ratio": 1.0},
+        {"misspelt": 1},
+    ],
+    ids=str,
+)
+def test_parameters_out_of_range_are_refused(parameters: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        get_strategy("autolrs").from_document(parameters)
