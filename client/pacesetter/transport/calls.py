@@ -19,6 +19,8 @@ from pacesetter.transport.timing import Timing
 Reply = TypeVar("Reply", bound=Incoming)
 
 GZIP_FROM_BYTES = 1024
+_KEEPALIVE_SECONDS = 4.0
+"""Below uvicorn's 5 s, so that a connection is not used in the moment in which the service closes it."""
 _RETRIED = {408, 425, 429}
 _HOPELESS = {400, 409, 413, 415, 422}
 
@@ -66,6 +68,7 @@ class Calls:
         self._token = token
         self._client = httpx.Client(
             follow_redirects=False,
+            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_SECONDS),
             timeout=httpx.Timeout(timing.reply_timeout, connect=timing.connect_timeout),
         )
 

@@ -84,7 +84,7 @@ class Follower:
             # The sender meets the same refusal and says so; the stream only has to be patient.
             logger.debug("the stream of segments is refused: %s", error)
             pause = self._timing.slow_retry
-        self._stopped.wait(pause)
+        self._stopped.wait(max(pause, self._timing.slow_retry) if self._inbox.over else pause)
 
     def _stream(self, calls: Calls, registration: Registration) -> float:
         """Read one stream to its end; return the seconds to wait before the next."""

@@ -132,7 +132,13 @@ class HttpTransport(JournalingTransport):
             timing=self._timing,
             stopped=self._stopped,
         )
-        recorder = Recorder(backlog, self._conditions, self._timing, stored=sender.wake)
+        recorder = Recorder(
+            backlog,
+            self._conditions,
+            self._timing,
+            first_number=folder.journal.last_number() + 1,
+            stored=sender.wake,
+        )
         self._record(recorder)
         self._add_thread("sender", sender.run, sender.stopped)
         self._add_thread("stream", self._follow, self._stopped)

@@ -9,6 +9,7 @@ from pacesetter.transport.base import UnreadableSegment
 
 Arrival = Segment | UnreadableSegment
 
+_OVER: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled"})
 _STEERED: frozenset[JobStatus] = frozenset({"registered", "running", "lost"})
 
 
@@ -30,10 +31,17 @@ class Inbox:
         """Whether the job is registered, and neither paused nor over at the service's side."""
         return self._status in _STEERED and not self.silenced
 
-    def begin(self, seen: int, status: JobStatus) -> None:
-        """Start behind the segments that the registration already carried."""
+    def begin(
+        self,
+        carried: Iterable[Segment],
+        unreadable: Iterable[UnreadableSegment],
+        status: JobStatus,
+    ) -> None:
+        """Start behind the segments of the registration: it carried the readable ones, the others are delivered."""
         with self._changed:
-            self.seen = max(self.seen, seen)
+            self._arrived.extend(unreadable)
+            seqs = [arrival.seq for arrival in (*carried, *self._arrived)]
+            self.seen = max(seqs, default=0)
         self.set_status(status)
 
     def deliver(self, arrivals: Iterable[Arrival]) -> None:
@@ -59,6 +67,11 @@ class Inbox:
         with self._changed:
             self._changed.wait_for(lambda: self._arrived or self._hopeless(), timeout_seconds)
             return bool(self._arrived)
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended at the service's side, so that hardly anything will come."""
+        return self._status in _OVER
 
     def set_status(self, status: JobStatus) -> None:
         """Take over the job's status as the service last said it."""

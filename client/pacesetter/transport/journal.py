@@ -179,9 +179,11 @@ class Journal:
 
 
 def _indexes(directory: Path) -> list[int]:
-    if not directory.is_dir():
-        return []
-    matches = (_FILE.fullmatch(path.name) for path in directory.iterdir())
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []  # not there yet, or unusable: the first append says so
+    matches = (_FILE.fullmatch(name) for name in names)
     return sorted(int(match[1]) for match in matches if match is not None)
 
 

@@ -115,9 +115,7 @@ class Sender:
             self._earlier.pop(0)
         registration, unreadable = calls.register(self._folder.note.spec)
         if self.registration is None:
-            seqs = [segment.seq for segment in registration.segments]
-            self._inbox.begin(max(seqs, default=0), registration.status)
-            self._inbox.deliver(unreadable)
+            self._inbox.begin(registration.segments, unreadable, registration.status)
         self.registration = registration
         self._renew = False
         _note_registration(self._folder, self._service, registration)
@@ -195,6 +193,9 @@ class Sender:
 
     def _say_away(self, error: Away) -> None:
         self.problem = error
+        if self._backoff.attempt == 0:
+            # One lost connection is the ordinary end of an idle one; it becomes news when the retry fails too.
+            return
         self._conditions.begin(
             "AWAY",
             f"The service at {self._service} is away: {error}. Training goes on; records are kept in "

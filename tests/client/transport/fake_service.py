@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -72,6 +73,7 @@ class FakeService:
         self.polls: list[int] = []
         self.last_record_lag = 0
         self.token: str | None = None
+        self.certificate: Path | None = None
         self._port = _free_port()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -79,7 +81,8 @@ class FakeService:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         self._stopping = False
@@ -92,6 +95,7 @@ class FakeService:
             ws="none",
             lifespan="off",
             timeout_graceful_shutdown=1,
+            ssl_certfile=self.certificate,
         )
         server = uvicorn.Server(config)
         self._server = server

@@ -372,6 +372,51 @@ def test_a_registration_with_an_unreadable_segment_still_registers(
     assert isinstance(unreadable, UnreadableSegment) and unreadable.seq == 1
 
 
+def test_an_unreadable_segment_before_a_readable_one_is_not_lost(
+    service: FakeService, open_http: OpenTransport
+) -> None:
+    document = make_segment(1).model_dump(mode="json", by_alias=True)
+    document["kind"] = "from_the_future"
+    service.add_segment(document)
+    service.add_segment(make_segment(2))
+    transport = open_http()
+    registration = transport.register(make_spec(), 10.0)
+    assert registration is not None and [s.seq for s in registration.segments] == [2]
+    service.add_segment(make_segment(3))
+    first, second = eventually(transport.receive), eventually(transport.receive)
+    assert isinstance(first, UnreadableSegment) and first.seq == 1
+    assert isinstance(second, Segment) and second.seq == 3
+
+
+def test_one_lost_connection_is_not_an_outage(
+    service: FakeService, open_http: OpenTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = open_http()
+    transport.register(make_spec(), 10.0)
+    service.faults.append("torn")
+    transport.send(ended)
+    eventually(lambda: service.session().deliveries == 2)
+    transport.send(ended)
+    eventually(lambda: service.numbers() == [1, 2])
+    assert "is away" not in caplog.text
+
+
+def test_the_same_nonce_started_again_goes_on_counting(
+    service: FakeService, open_http: OpenTransport
+) -> None:
+    service.stop()
+    first = open_http()
+    first.register(make_spec(), 0.0)
+    for _ in range(3):
+        first.send(ended)
+    assert first.close(0.1) == 3
+    service.start()
+    again = open_http()
+    again.register(make_spec(), 10.0)
+    again.send(noticed("of the second start"))
+    eventually(lambda: service.numbers() == [1, 2, 3, 4])
+
+
 def test_the_reply_says_what_is_kept_and_a_newer_session_silences(
     service: FakeService, open_http: OpenTransport
 ) -> None:
