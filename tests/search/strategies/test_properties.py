@@ -39,7 +39,6 @@ def measurements(draw: st.DrawFn) -> Measurements:
 
 ended = st.builds(
     SegmentEnded,
-    SegmentPlan,
     **place,
     kind=st.sampled_from(["main", "probe", "branch"]),
     outcome=st.sampled_from(["completed", "stopped", "interrupted"]),
