@@ -105,7 +105,7 @@ def write_tensor_file(path: Path, document: dict[str, Any], tensors: Mapping[str
             file.write(placeholder)
             checksums = []
             for tensor in tensors.values():
-                values = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+                values = _raw(tensor)
                 file.write(values)
                 checksums.append(zlib.crc32(values))
             header = _header(text, tensors, checksums)
@@ -116,11 +116,19 @@ def write_tensor_file(path: Path, document: dict[str, Any], tensors: Mapping[str
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise SnapshotError(
             f"the state could not be written to {path} ({error}); expected a directory with room. "
             "Free some or choose another directory"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _raw(tensor: Tensor) -> memoryview:
+    flat = tensor.cpu().contiguous().reshape(-1)
+    if flat.stride(0) != 1:  # one value of an expanded tensor
+        flat = torch.empty(flat.shape, dtype=flat.dtype).copy_(flat)
+    return flat.view(torch.uint8).numpy().data
 
 
 def open_tensor_file(path: Path) -> TensorFile:
