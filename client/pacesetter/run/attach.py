@@ -133,7 +133,7 @@ def _build(
         validation=None if validate is None else Validation(validate, tuple(models.values())),
         transport=_transport(ranks, settings),
         ranks=ranks,
-        rollback="none" if store is None else settings.get("rollback") or "memory",
+        rollback=settings.get("rollback") or "memory",
         options=_options(models, settings, gradient_norms=GRADIENT_L2 in statistics),
     )
 

@@ -323,14 +323,17 @@ class Run:
 
     def _keep_initial_state(self, resumed: bool) -> None:
         """Keep the very first state, so that a segment can start from it; without room for it nothing is probed."""
-        states = self._conductor.states
-        if states.store is None or resumed:
+        if self._rollback == "none":
             return
-        failure = states.save(
-            INITIAL, {"position": self._follower.position, "step": 0, "tokens": 0}
-        )
+        states = self._conductor.states
+        if resumed:
+            failure = states.obstacle()
+        else:
+            document = {"position": self._follower.position, "step": 0, "tokens": 0}
+            failure = states.save(INITIAL, document)
         if failure is None:
-            self._follower.checkpoints[INITIAL] = self._follower.position
+            if not resumed:
+                self._follower.checkpoints[INITIAL] = self._follower.position
             return
         if self._options.rollback_required:
             raise SnapshotError(failure)

@@ -11,6 +11,9 @@ LEFT = "pacesetter:left"
 """Name of the main line's copy while a probe or a branch runs."""
 
 
+_NO_STORE = "this job keeps no checkpoints"
+
+
 class States:
     """Keeps and restores states, on all ranks or on none.
 
@@ -31,6 +34,10 @@ class States:
     def can_rewind(self) -> bool:
         """Whether the batches that a probe took come back to the main line."""
         return self.source is not None and self.source.rewind_batches != 0
+
+    def obstacle(self) -> str | None:
+        """Return why nothing can be kept, on any rank; None if it can."""
+        return self._ranks.agree(_NO_STORE if self.store is None else None)
 
     def save(self, name: str, document: dict[str, Any]) -> str | None:
         """Keep the state and its place in the data under ``name``; return what went wrong."""
@@ -90,7 +97,7 @@ class States:
         failure = None
         try:
             if self.store is None:
-                failure = "this job keeps no checkpoints (rollback='none')"
+                failure = _NO_STORE
             else:
                 self.store.save(name, document)
         except (SnapshotError, OSError, MemoryError) as error:

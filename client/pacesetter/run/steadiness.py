@@ -1,5 +1,7 @@
 """Two figures that a person wants to know of: whether the batch size changed, and how often gradients are clipped."""
 
+import torch
+
 from pacesetter.run.rows import Scalar
 
 CHANGE = 0.1
@@ -35,15 +37,15 @@ class ClipRate:
 
     def __init__(self) -> None:
         self._steps = 0
-        self._clipped: Scalar = None
+        self._clipped: float | torch.Tensor = 0.0
 
     def count(self, clipped: Scalar) -> None:
         """Take whether a step was clipped; None if it was not asked to be."""
         if clipped is None:
             return
         self._steps += 1
-        self._clipped = clipped if self._clipped is None else self._clipped + clipped
+        self._clipped = self._clipped + clipped
 
     def value(self) -> float | None:
         """Return the share of clipped steps; waits for the device."""
-        return None if self._clipped is None else float(self._clipped) / self._steps
+        return float(self._clipped) / self._steps if self._steps else None

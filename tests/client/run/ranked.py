@@ -1,0 +1,141 @@
+"""One of two gloo ranks, as a process of its own: runs every scenario and writes what it saw as JSON."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pacesetter
+import torch
+import torch.distributed as dist
+from pacesetter.errors import RegistrationRefused
+from pacesetter.protocol import JobSpec, Registration, SegmentEnded
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tests.support.service import ScriptedTransport, constant, segment
+from tests.support.training import Noisy, Regression, attach
+
+MAIN = segment(1, 0, when="now", length=5, policy=constant(1.5))
+GUARDED = segment(
+    2, 1, kind="probe", start=5, length=9, data="rewind", stop_if=[{"rule": "non_finite"}]
+)
+REST = segment(3, 2, start=5, length=15, policy=constant(0.5))
+
+
+def train(
+    run: pacesetter.Run, model: nn.Module, spoil: Callable[[pacesetter.Run], bool]
+) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for inputs, targets in run.batches(Regression()):
+        row = [run.position, run.on_main_line, run.learning_rates()["optimizer/group0"]]
+        loss = ((model(inputs) - targets) ** 2).mean()
+        loss.backward()
+        run.step(loss * float("nan") if spoil(run) else loss)
+        rows.append([*row, loss.item()])
+    return rows
+
+
+def seen(transport: ScriptedTransport, rows: list[list[Any]], model: nn.Module) -> dict[str, Any]:
+    ended = [[each.segment, each.outcome, each.steps] for each in transport.of(SegmentEnded)]
+    weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    return {"rows": rows, "ended": ended, "weights": weights.tolist(), "order": transport.order()}
+
+
+def scenario(
+    segments: list[Any],
+    *,
+    wrap: bool = False,
+    spoil: Callable[[pacesetter.Run], bool] | None = None,
+    inbox: tuple[Any, ...] = (),
+) -> dict[str, Any]:
+    model = Noisy()
+    model.dropout.p = 0.0
+    wrapped = DistributedDataParallel(model) if wrap else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    transport = ScriptedTransport(segments=segments)
+    transport.inbox.extend(inbox)
+    run = attach(wrapped, optimizer, transport, sync_every=3)
+    rows = train(run, wrapped, spoil or never)
+    result = run.finish()
+    return {**seen(transport, rows, model), "fallbacks": result.fallbacks}
+
+
+def never(run: pacesetter.Run) -> bool:
+    del run
+    return False
+
+
+def nan_on_rank_one(run: pacesetter.Run) -> bool:
+    return dist.get_rank() == 1 and not run.on_main_line and run.position == 6
+
+
+def snapshot_fails_on_rank_one() -> dict[str, Any]:
+    model = Noisy()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    transport = ScriptedTransport(segments=[MAIN, GUARDED])
+    allowed = 1 if dist.get_rank() == 1 else 10**9
+    run = attach(model, optimizer, transport, max_snapshot_bytes=allowed)
+    rows = train(run, model, never)
+    return seen(transport, rows, model)
+
+
+class Refusing(ScriptedTransport):
+    def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:
+        raise RegistrationRefused("no such strategy", code="UNKNOWN_STRATEGY", status=422)
+
+
+def refusal() -> dict[str, Any]:
+    model = Noisy()
+    run = attach(model, torch.optim.SGD(model.parameters(), lr=0.1), Refusing())
+    try:
+        run.step(1.0)
+    except RegistrationRefused as error:
+        return {"code": error.code}
+    return {"code": None}
+
+
+def late_news() -> dict[str, Any]:
+    """A segment that arrives between two exchanges is taken up by both ranks at the next one."""
+    model = Noisy()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    transport = ScriptedTransport()
+    run = attach(model, optimizer, transport, sync_every=4)
+
+    def deliver(run: pacesetter.Run) -> bool:
+        if run.position == 5 and dist.get_rank() == 0:
+            transport.inbox.append(segment(1, 0, when="now", length=20, policy=constant(2.0)))
+        return False
+
+    return {"rows": train(run, model, deliver)}
+
+
+def main() -> None:
+    store, rank, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
+    )
+    os.environ.pop("PACESETTER_MODE", None)
+    results = {
+        "plain": scenario([MAIN, GUARDED], inbox=(REST,)),
+        "ddp": scenario([MAIN, GUARDED], wrap=True, inbox=(REST,)),
+        "nan": scenario([MAIN, GUARDED], spoil=nan_on_rank_one, inbox=(REST,)),
+        "nobody": scenario([MAIN, GUARDED]),
+        "snapshot": snapshot_fails_on_rank_one(),
+        "refusal": refusal(),
+        "late": late_news(),
+    }
+    out.write_text(json.dumps(results))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

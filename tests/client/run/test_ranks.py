@@ -1,0 +1,85 @@
+"""Two real gloo ranks act as one. Both processes run all scenarios once; each test looks at one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+Seen = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Return what rank 0 and rank 1 saw."""
+    folder = tmp_path_factory.mktemp("ranks")
+    files = [folder / "0.json", folder / "1.json"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.client.run.ranked", folder / "store", str(rank), file],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, file in enumerate(files)
+    ]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    return [json.loads(file.read_text()) for file in files]
+
+
+def positions(rows: list[list[Any]], *, main: bool) -> list[int]:
+    return [row[0] for row in rows if row[1] is main]
+
+
+@pytest.mark.parametrize("name", ["plain", "ddp"])
+def test_both_ranks_walk_the_same_steps_at_the_same_rates(ranks: Seen, name: str) -> None:
+    first, second = (seen[name] for seen in ranks)
+    assert [row[:3] for row in first["rows"]] == [row[:3] for row in second["rows"]]
+    assert positions(first["rows"], main=True) == list(range(20))
+    assert positions(first["rows"], main=False) == list(range(5, 14))
+    assert first["rows"][-1][2] == 0.05
+    assert first["weights"] == second["weights"]
+
+
+def test_only_rank_zero_speaks(ranks: Seen) -> None:
+    assert ranks[0]["plain"]["order"][0] == "session_began:0"
+    assert ranks[1]["plain"]["order"] == []
+
+
+def test_a_divergence_on_one_rank_stops_the_probe_on_all(ranks: Seen) -> None:
+    first, second = (seen["nan"] for seen in ranks)
+    assert positions(first["rows"], main=False) == positions(second["rows"], main=False)
+    probe = positions(first["rows"], main=False)
+    # The NaN of the step at 6 is judged at the next exchange, every third step.
+    assert 2 <= len(probe) <= 2 + 3
+    assert [2, "stopped", len(probe)] in first["ended"]
+    assert positions(first["rows"], main=True) == list(range(20))
+
+
+def test_when_nobody_answers_all_ranks_fall_back_together(ranks: Seen) -> None:
+    first, second = (seen["nobody"] for seen in ranks)
+    assert first["fallbacks"] == second["fallbacks"] == 1
+    assert [row[:3] for row in first["rows"]] == [row[:3] for row in second["rows"]]
+    assert first["rows"][-1][2] == pytest.approx(0.15)
+
+
+def test_a_snapshot_that_fails_on_one_rank_keeps_all_on_the_main_line(ranks: Seen) -> None:
+    for seen in ranks:
+        assert positions(seen["snapshot"]["rows"], main=False) == []
+        assert positions(seen["snapshot"]["rows"], main=True) == list(range(20))
+
+
+def test_a_refused_registration_is_raised_on_every_rank(ranks: Seen) -> None:
+    assert [seen["refusal"]["code"] for seen in ranks] == ["UNKNOWN_STRATEGY"] * 2
+
+
+def test_what_arrives_between_two_exchanges_starts_on_both_ranks_at_the_same_step(
+    ranks: Seen,
+) -> None:
+    rates = [[row[2] for row in seen["late"]["rows"]] for seen in ranks]
+    assert rates[0] == rates[1]
+    assert rates[0] == [0.1] * 8 + [0.2] * 12
