@@ -81,11 +81,13 @@ class JournalingTransport(Transport):
     def _write_everything(self, timeout_seconds: float) -> None:
         """Have the recorder write all that is queued, and end."""
         self._closing.set()
-        if self._recorder is not None:
-            self._recorder.flush()
-        for thread in self._threads[:1]:
-            if not thread.join(timeout_seconds):
-                logger.warning("Not every record could be written to %s in time.", self._root)
+        if self._recorder is None:
+            return
+        self._recorder.flush()
+        if self._threads[0].join(timeout_seconds):
+            self._recorder.abandon()
+        else:
+            logger.warning("Not every record could be written to %s in time.", self._root)
 
     def _put_away(self, folder: SessionFolder, backlog: Backlog, advice: str) -> int:
         """Let go of the folder, and delete it if nothing stayed; return how many records stayed."""

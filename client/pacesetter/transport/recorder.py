@@ -62,7 +62,7 @@ class Recorder:
         self._wake.set()
 
     def abandon(self) -> None:
-        """Drop everything from now on, at no cost: this is a forked child, whose parent keeps the job."""
+        """Drop everything from now on, at no cost: after the end, or in a forked child, whose parent keeps the job."""
         self._queue = deque(maxlen=0)
         self._append = self._queue.append
 

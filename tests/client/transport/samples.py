@@ -21,8 +21,8 @@ from pacesetter.transport import MakeRecord, Timing
 QUICK = Timing(
     batch_seconds=0.02,
     connect_timeout=2.0,
-    reply_timeout=2.0,
-    stream_idle_timeout=0.4,
+    reply_timeout=3.0,
+    stream_idle_timeout=10.0,
     backoff=0.01,
     backoff_cap=0.05,
     slow_retry=0.05,

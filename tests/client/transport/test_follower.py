@@ -60,7 +60,7 @@ def test_polling_takes_over_where_the_stream_brings_nothing_and_streaming_is_tri
     service: FakeService, open_http: OpenTransport, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     service.stream_mode = mode
-    transport = open_http(replace(QUICK, stream_idle_timeout=0.1))
+    transport = open_http(replace(QUICK, stream_idle_timeout=0.2))
     transport.register(make_spec(), 10.0)
     service.add_segment(make_segment(1))
     assert next_seq(transport) == 1

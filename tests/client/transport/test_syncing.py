@@ -52,8 +52,8 @@ def test_a_sync_that_fails_midway_goes_on_later_and_counts_once(
 ) -> None:
     record_offline(tmp_path, "first", 1300)
     service.faults.extend(["", "torn", *["500"] * 1000])
-    arguments = ["sync", str(tmp_path), "--url", service.url, "--give-up-after", "1"]
-    assert main(arguments) == LEFT
+    arguments = ["sync", str(tmp_path), "--url", service.url]
+    assert main([*arguments, "--give-up-after", "1"]) == LEFT
     assert "records stay in" in capsys.readouterr().out
     service.faults.clear()
     assert main(arguments) == SENT
