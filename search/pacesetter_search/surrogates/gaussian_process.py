@@ -31,6 +31,9 @@ FitStatus = Literal["fitted", "prior", "failed"]
 FEWEST_FITTED = 4
 """Below this many points hyperparameters stay at their prior medians: three numbers do not follow from three."""
 
+_TOLERANCES = {"ftol": 1e-6, "gtol": 1e-4}
+"""Of L-BFGS. Ten noisy points do not tell hyperparameters apart any further, and each evaluation costs milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
@@ -73,7 +76,8 @@ def fit(data: TrainingSet, *, seed: int = 0) -> Surrogate:
         return Surrogate(model, "prior")
     try:
         with quiet(), seeded(seed):
-            fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+            likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
+            fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": _TOLERANCES})
     except (ModelFittingError, NotPSDError, NanError) as error:
         untouched = _model(data)
         untouched.eval()
@@ -87,12 +91,15 @@ def _model(data: TrainingSet) -> SingleTaskGP:
     def column(values: FloatArray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float64).unsqueeze(-1)
 
+    kernel = StageKernel()
+    # One stage says nothing about how stages correlate.
+    kernel.raw_stage_scale.requires_grad_(bool(np.ptp(data.points[:, 1]) > 0))
     with quiet():
         return SingleTaskGP(
             torch.as_tensor(data.points, dtype=torch.float64),
             -column(data.losses),
             column(data.variances),
-            covar_module=StageKernel(),
+            covar_module=kernel,
             mean_module=ZeroMean(),
             outcome_transform=None,
         )

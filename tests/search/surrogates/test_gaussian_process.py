@@ -103,7 +103,7 @@ def test_few_points_keep_the_prior_medians() -> None:
 def test_a_fit_that_fails_keeps_the_prior_medians_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def failing(_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise ModelFittingError("All attempts to fit the model have failed.")
 
     monkeypatch.setattr(gaussian_process, "fit_gpytorch_mll", failing)
