@@ -401,17 +401,32 @@ def test_weights_in_other_layouts_are_verified(values: Tensor) -> None:
         assert observe(make(parameters, lr=LR), parameters, LR).status == "verified"
 
 
-def test_weights_that_all_round_alike_are_no_false_alarm() -> None:
+@pytest.mark.parametrize("name", ["adamw", "sgd decay", "sgd nesterov", "sgd momentum"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_all_round_alike_are_no_false_alarm(name: str, dtype: torch.dtype) -> None:
     # Equal gradients round alike, so their errors do not average out; the bound must not assume that they do.
-    for dtype in (torch.float32, torch.bfloat16):
-        parameter = nn.Parameter(torch.full((50, 50), 0.01, dtype=dtype))
-        optimizer = AdamW([parameter], lr=LR)
-        verifier = Verifier(optimizer)
-        for _ in range(5):
-            parameter.grad = torch.full_like(parameter, 0.37)
-            verifier.arm()
-            optimizer.step()
-            assert verifier.collect().resolve(LR).status in ("verified", "unverifiable")
+    for value in (0.0, 1e-5, 0.01):
+        for gradient in (0.37, 0.71, 1.13, 2.9):
+            parameter = nn.Parameter(torch.full((50, 50), value, dtype=dtype))
+            optimizer = OPTIMIZERS[name]([parameter])
+            verifier = Verifier(optimizer)
+            for _ in range(5):
+                parameter.grad = torch.full_like(parameter, gradient)
+                verifier.arm()
+                optimizer.step()
+                assert verifier.collect().resolve(LR).status in ("verified", "unverifiable")
+
+
+def test_matrices_are_preferred_to_norm_weights_that_sit_at_one() -> None:
+    torch.manual_seed(0)
+    norms = [nn.Parameter(torch.ones(1000)) for _ in range(4)]
+    matrix = nn.Parameter(1e-3 * torch.randn(50, 50))
+    gains_only = observe(SGD(norms, 1e-6), norms, 1e-6)
+    parameters = [*norms, matrix]
+    with_matrix = observe(SGD(parameters, 1e-6), parameters, 1e-6)
+
+    assert gains_only.status == "unverifiable"
+    assert with_matrix.status == "verified"
 
 
 def test_hooks_are_gone_after_collect() -> None:
