@@ -11,16 +11,20 @@ class Limits(BaseModel):
 
     A segment is judged as a whole when it arrives: refused, never clamped. The warm-up of the base schedule is exempt
     from ``min_multiplier`` and ``max_change_per_step``. Multipliers are of each group's base learning rate.
+    The judge is :func:`pacesetter.judgement.check_segment`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_multiplier: float | None = Field(default=None, gt=0)
-    """None: 1 (the base peak), and no bound for ``zero_tuning``, ``law`` and a person."""
+    """None: the peak of the base schedule (1 as a rule), and no bound for ``zero_tuning``, ``law`` and a person."""
     min_multiplier: float = Field(default=0.0, ge=0)
-    """Lowest multiplier of a main segment, its final decay to zero excepted by setting this to 0."""
+    """Lowest multiplier of a main segment up to the last step of the budget; a decay to zero needs 0."""
     max_change_per_step: float | None = Field(default=None, gt=1.0)
-    """Largest ratio between the multipliers of two consecutive main-line steps, up or down; None: any."""
+    """Largest ratio between the multipliers of two consecutive main-line steps, up or down; None: any.
+
+    Below 5 % of the base peak a multiplier counts as 5 %, so that a decay may end at zero.
+    """
     probe_max_multiplier: float | None = Field(default=None, gt=0)
     """Same as ``max_multiplier`` when None."""
     max_probe_length: int | None = Field(default=None, gt=0)
