@@ -21,6 +21,7 @@ class ModelsPart(Part):
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self._models = [_unwrapped(model) for model in models]
+        self._wrappers = [model for outer in models for model in _data_parallel(outer)]
         for module in self._modules():
             if isinstance(module, FullyShardedDataParallel):
                 raise SnapshotError(
@@ -36,6 +37,8 @@ class ModelsPart(Part):
             "parameters": parameters,
             "buffers": {name: buffer for name, (_, _, buffer) in self._buffers().items()},
             "with_gradient": [name for name, item in parameters.items() if item.grad is not None],
+            # A validation in a probe turns off DDP's broadcast of buffers for the next forward pass.
+            "buffer_syncs": [wrapper.require_forward_param_sync for wrapper in self._wrappers],
             "extra_states": {
                 name: module.get_extra_state() for name, module in self._with_extra_state()
             },
@@ -68,6 +71,8 @@ class ModelsPart(Part):
             else:
                 parameter.grad = None
         self._bring_back_buffers(saved["buffers"])
+        for wrapper, sync in zip(self._wrappers, saved["buffer_syncs"], strict=False):
+            wrapper.require_forward_param_sync = sync
         for name, module in self._with_extra_state():
             if name in saved["extra_states"]:
                 module.set_extra_state(brought_back(saved["extra_states"][name], None, where=name))
@@ -130,6 +135,13 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     if isinstance(inner, nn.Module):
         return _unwrapped(inner)
     return _unwrapped(model.module) if isinstance(model, DistributedDataParallel) else model
+
+
+def _data_parallel(model: nn.Module) -> list[DistributedDataParallel]:
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(inner, nn.Module):
+        return _data_parallel(inner)
+    return [model] if isinstance(model, DistributedDataParallel) else []
 
 
 def _join(prefix: str, name: str) -> str:

@@ -34,7 +34,7 @@ Body = Callable[[int, Path], None]
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Run every case on two gloo ranks, in one start of them; return the tracebacks of each case."""
     directory = tmp_path_factory.mktemp("ranks")
-    start_processes(_rank, (directory,), nprocs=RANKS, start_method="spawn")
+    start_processes(_rank, (directory,), RANKS)  # type: ignore[no-untyped-call]
     found = {}
     for case in CASES:
         reports = [directory / case / f"{rank}.txt" for rank in range(RANKS)]
@@ -225,4 +225,4 @@ CASES: dict[str, Body] = {
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_on_two_ranks(case: str, failures: dict[str, list[str]]) -> None:
-    assert failures[case] == [""] * RANKS, "\n".join(failures[case])
+    assert not any(failures[case]), "\n".join(failures[case])
