@@ -65,6 +65,10 @@ class Backlog:
         with self._lock:
             return self._journal.count(self._acknowledged) + len(self._memory)
 
+    def unwritten(self) -> int:
+        """Return how many entries are in memory only."""
+        return len(self._memory)
+
     def take_dropped(self) -> int:
         """Return how many measurements were dropped since the last call, once there is room again; else 0."""
         with self._lock:

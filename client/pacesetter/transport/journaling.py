@@ -97,9 +97,12 @@ class JournalingTransport(Transport):
         except OSError as error:
             logger.warning("%s could not be put away: %s", folder.path, error)
             return 0
-        if pending:
-            logger.warning("%d records stayed in %s; %s", pending, folder.path, advice)
-        return pending
+        lost = backlog.unwritten()
+        if lost:
+            logger.error("%d records are lost: neither service nor disk took them.", lost)
+        if pending > lost:
+            logger.warning("%d records stayed in %s; %s", pending - lost, folder.path, advice)
+        return pending - lost
 
     def _after_fork(self) -> None:
         """Become inert; runs in the child, where none of the threads exist."""

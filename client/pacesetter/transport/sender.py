@@ -14,6 +14,9 @@ from pacesetter.transport.journal import Entry
 from pacesetter.transport.recorder import report_body
 from pacesetter.transport.timing import Backoff, Timing
 
+_PATIENCE = 3
+"""Internal errors over an earlier session before it is left behind."""
+
 
 class Sender:
     """Sends what is in the backlog, in order, until told to stop; what is not acknowledged stays there.
@@ -109,10 +112,7 @@ class Sender:
         return True
 
     def _register(self, calls: Calls) -> Registration:
-        # A session registered later is newer and silences this one, so older ones go first.
-        while self._earlier:
-            self._register_earlier(calls, self._earlier[0])
-            self._earlier.pop(0)
+        self._register_earlier(calls)
         registration, unreadable = calls.register(self._folder.note.spec)
         if self.registration is None:
             self._inbox.begin(registration.segments, unreadable, registration.status)
@@ -124,15 +124,22 @@ class Sender:
         self.answered.set()
         return registration
 
-    def _register_earlier(self, calls: Calls, folder: SessionFolder) -> None:
-        try:
-            registration, _ = calls.register(folder.note.spec)
-        except Rejected as error:
-            folder.note.refused = str(error)
-            _store_note(folder)
-            logger.warning("Records in %s stay there: %s", folder.path, error)
-        else:
-            _note_registration(folder, self._service, registration)
+    def _register_earlier(self, calls: Calls) -> None:
+        """Register the sessions that began before this one: the service takes the last one for the current one."""
+        while self._earlier:
+            folder = self._earlier[0]
+            try:
+                registration, _ = calls.register(folder.note.spec)
+            except Rejected as error:
+                _leave(folder, error)
+            except Away as error:
+                # A service that fails on an old session must not lock out the new one for ever.
+                if error.status != 500 or self._backoff.attempt < _PATIENCE:
+                    raise
+                _leave(folder, error)
+            else:
+                _note_registration(folder, self._service, registration)
+            self._earlier.pop(0)
 
     def _report(self, calls: Calls, registration: Registration, entries: list[Entry]) -> None:
         body = report_body(registration.session, entries, self._inbox.seen)
@@ -224,6 +231,12 @@ class Sender:
             error,
             self._folder.path,
         )
+
+
+def _leave(folder: SessionFolder, error: ServiceError) -> None:
+    folder.note.refused = str(error)
+    _store_note(folder)
+    logger.warning("The records in %s stay there: %s", folder.path, error)
 
 
 def _note_registration(folder: SessionFolder, service: str, registration: Registration) -> None:

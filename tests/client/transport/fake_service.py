@@ -63,6 +63,7 @@ class FakeService:
         self.poison: set[int] = set()
         self.hanging = False
         self.refuse_registration: tuple[int, str] | None = None
+        self.broken_nonces: set[str] = set()
         self.answer_everything: tuple[int, dict[str, str]] | None = None
         self.stream_mode = "ok"
         """ok, silent, page (not a stream), brief (ends after what is there), none (404)."""
@@ -156,6 +157,8 @@ class FakeService:
             return _problem(*self.refuse_registration)
         spec = json.loads(await _content(request))
         assert request.headers["idempotency-key"] == spec["nonce"]
+        if spec["nonce"] in self.broken_nonces:
+            return _problem(500, "INTERNAL")
         self.registrations.append(spec["nonce"])
         session = self.sessions.setdefault(
             spec["nonce"], Session(f"s-{len(self.sessions) + 1}", spec["external_id"])

@@ -1,10 +1,11 @@
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pacesetter.errors import RegistrationRefused
 from pacesetter.protocol import LedgerTotals, Segment
-from pacesetter.transport import UnreadableSegment
+from pacesetter.transport import HttpTransport, UnreadableSegment
 
 from tests.client.transport.conftest import OpenTransport
 from tests.client.transport.fake_service import FakeService
@@ -213,6 +214,20 @@ def test_close_returns_what_stayed_and_keeps_it(
     assert transport.close(0.3) == 7
     assert _lines(tmp_path) == 7
     assert "pacesetter sync" in caplog.text
+
+
+def test_records_that_nobody_could_take_are_called_lost(
+    service: FakeService, open_http: OpenTransport, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.stop()
+    (tmp_path / "journals").write_text("a file where the folder should be")
+    transport = open_http()
+    assert transport.register(make_spec(), 0.0) is None
+    for _ in range(4):
+        transport.send(ended)
+    assert transport.close(0.1) == 0
+    assert "cannot be written" in caplog.text
+    assert "4 records are lost" in caplog.text
 
 
 def test_an_outage_is_said_once_and_its_end_too(
@@ -432,7 +447,7 @@ def test_the_reply_says_what_is_kept_and_a_newer_session_silences(
     eventually(lambda: transport.silenced)
     assert not transport.steering
     service.add_segment(make_segment(1))
-    assert not transport.wait(30.0)
+    assert waiting_ends(transport) is False
     transport.send(ended)
     eventually(lambda: service.numbers() == [1, 2, 3])
 
@@ -442,7 +457,7 @@ def test_a_pause_ends_the_waiting(service: FakeService, open_http: OpenTransport
     transport.register(make_spec(), 10.0)
     service.status_events.append("paused")
     eventually(lambda: not transport.steering)
-    assert not transport.wait(30.0)
+    assert waiting_ends(transport) is False
     service.status_events.append("running")
     eventually(lambda: transport.steering)
 
@@ -460,6 +475,15 @@ def test_a_name_for_the_problem_of_a_record_is_logged_once(
         transport.flush()
         eventually(lambda: len(service.numbers()) == number)  # noqa: B023
     assert caplog.text.count("step 3 after 4") == 1
+
+
+def waiting_ends(transport: HttpTransport) -> bool:
+    """Return what ``wait`` returns, which has to be long before its time is over."""
+    returned: list[bool] = []
+    thread = threading.Thread(target=lambda: returned.append(transport.wait(600.0)), daemon=True)
+    thread.start()
+    eventually(lambda: not thread.is_alive())
+    return returned[0]
 
 
 def _lines(folder: Path) -> int:

@@ -102,6 +102,20 @@ def test_the_next_online_session_brings_what_was_recorded_offline(
     assert list(service.sessions) == ["offline", "online"]
 
 
+def test_an_old_session_on_which_the_service_fails_does_not_lock_out_the_new_one(
+    service: FakeService, open_http: OpenTransport, tmp_path: Path
+) -> None:
+    record_offline(tmp_path / "journals", "broken", 3)
+    record_offline(tmp_path / "journals", "sound", 3)
+    service.broken_nonces = {"broken"}
+    transport = open_http()
+    assert transport.register(make_spec("online"), 20.0) is not None
+    eventually(lambda: service.numbers("sound") == [1, 2, 3])
+    assert list(service.sessions) == ["sound", "online"]
+    [kept] = (tmp_path / "journals").glob("*/broken/journal-*.jsonl")
+    assert len(kept.read_bytes().splitlines()) == 3
+
+
 def test_a_refused_job_stays_with_the_reason(
     service: FakeService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
