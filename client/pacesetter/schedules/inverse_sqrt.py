@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pacesetter.schedules.base import Extent, Family, FloatArray
+from pacesetter.schedules.base import Evaluator, Extent, Family, FloatArray
 
 
 class InverseSqrt(Family):
@@ -31,6 +31,16 @@ class InverseSqrt(Family):
         scale = self._scale(extent)
         values: FloatArray = np.sqrt(scale / np.maximum(extent.warmup + x * extent.body, scale))
         return values
+
+    def evaluator(self, extent: Extent) -> Evaluator:
+        """Return ``at`` with its timescale looked up once."""
+        scale, warmup, body, root = self._scale(extent), extent.warmup, extent.body, math.sqrt
+
+        def evaluate(x: float) -> float:
+            since = warmup + x * body
+            return 1.0 if since <= scale else root(scale / since)
+
+        return evaluate
 
     def kinks(self, extent: Extent) -> tuple[float, ...]:
         """Return where the hold ends and the decay begins."""
