@@ -1,5 +1,6 @@
 """What routes ask for: the services, and a principal with the scope they need."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
@@ -11,9 +12,8 @@ from pacesetter_service.jobs.open_job import job_not_found
 
 LARGEST_INTEGER = 2**63 - 1
 
-JobId = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9_-]+$", max_length=100, description="The job's id.")
-]
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$", description="The job's id.")]
 
 
 async def get_services(request: Request) -> Services:
@@ -68,7 +68,8 @@ class RequireForJob:
 
 
 READS_JOB: Any = Depends(RequireForJob("read", "register", "job"), scope="function")
-REPORTS_JOB: Any = Depends(RequireForJob("job", "register"), scope="function")
+may_report = RequireForJob("job", "register")
+REPORTS_JOB: Any = Depends(may_report, scope="function")
 ADMINISTERS_JOB: Any = Depends(RequireForJob("admin"), scope="function")
 
 

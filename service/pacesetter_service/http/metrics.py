@@ -25,6 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "pacesetter_http_requests",
             "Requests answered.",
@@ -57,6 +58,18 @@ class Metrics:
             buckets=_PLANNING_BUCKETS,
             registry=self.registry,
         )
+
+    def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """Count an answer; ``seconds`` is None for a stream."""
+        key = (method, route, status)
+        if key not in self._children:
+            # labels() takes a lock and checks its arguments: worth skipping on the path of every report.
+            counter = self.requests.labels(method, route, str(status))
+            self._children[key] = (counter, self.latency.labels(route))
+        counter, latency = self._children[key]
+        counter.inc()
+        if seconds is not None:
+            latency.observe(seconds)
 
     def observe_planning(self, strategy: str, seconds: float) -> None:
         """Count one decision of a strategy."""
