@@ -76,6 +76,10 @@ class SimulatedJob:
         self.job = registered.registration.job
         self.session = registered.registration.session
         self._receive(registered.registration.segments)
+        if not self.received and self.spec.strategy.name in ("slow_ladder", "slow_raising", "deadly"):
+            # A slow strategy on a busy machine: the first segments come by the stream.
+            await self.controller.wait_segments(self.job, 0, 60.0, self.session)
+            self._receive((await self.controller.segments_after(self.job, self.session)).segments)
         resumed = registered.registration.session_number > 1
         reply = await self.send(
             SessionBegan(number=self._next(), segment=0, position=self.position, resumed=resumed)
@@ -91,6 +95,8 @@ class SimulatedJob:
         limit = reply.kept_through or 0
         new = {segment.seq for segment in reply.segments}
         kept = [s for s in self.received.values() if s.seq <= limit or s.seq in new]
+        # What is superseded is forgotten, or it would be taken up once its turn comes.
+        self.received = {segment.seq: segment for segment in kept}
         mains = [s for s in kept if s.kind == "main" and s.start <= self.position]
         self.running = max(mains, key=lambda s: s.seq) if mains else None
         following = [s for s in kept if self.running and s.after == self.running.seq]
@@ -146,7 +152,7 @@ class SimulatedJob:
         while self.position < goal:
             if self.pending is None:
                 await self.poll()
-            if self.pending is not None and self.pending.when == "now":
+            while self.pending is not None and self.pending.when == "now":
                 await self._enter()
             end = min(goal, self._main_end())
             await self._train(self.position, end - self.position, "main")
@@ -209,7 +215,7 @@ class SimulatedJob:
 
     async def _wait_for_answer(self) -> None:
         if self.pending is None:
-            await self.controller.wait_segments(self.job, self.seen, 20.0, self.session)
+            await self.controller.wait_segments(self.job, self.seen, 60.0, self.session)
             await self.poll()
         if self.pending is None:
             mains = [s for s in self.received.values() if s.kind == "main"]
