@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--external-id", required=True)
     parser.add_argument("--log", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--waiting", type=float, default=60.0)
     parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--save-at", type=int, nargs="*", default=[])

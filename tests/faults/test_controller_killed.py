@@ -24,6 +24,12 @@ def ended_segments(controller: ControllerProcess, external_id: str) -> int:
     return 0 if job is None else len(controller.events(job, "segment_ended"))
 
 
+def sent(controller: ControllerProcess, job: str) -> list[dict[str, Any]]:
+    """Return every segment of the job that is not superseded."""
+    segments: list[dict[str, Any]] = controller.get(f"/v1/jobs/{job}/segments", after=0)["segments"]
+    return segments
+
+
 def assert_as_undisturbed(
     controller: ControllerProcess, name: str, rows: list[dict[str, Any]], undisturbed: Undisturbed
 ) -> None:
@@ -65,25 +71,30 @@ def test_restarted_after_the_waiting_bound_falls_back_and_is_steered_again(
 ) -> None:
     gate = tmp_path / "gate"
     job = JobProcess(
-        tmp_path, "job", controller.url, "late", "--waiting", "1", "--gate", f"120:{gate}"
+        tmp_path, "job", controller.url, "late", "--waiting", "1", "--gate", f"400:{gate}"
     )
     eventually(lambda: ended_segments(controller, "late") >= 2, "a probe to end")
     controller.kill()
-    eventually(lambda: len(job.rows()) >= 120, "the job to go on by itself")
+    eventually(lambda: len(job.rows()) >= 400, "the job to go on by itself")
     controller.start()
-    gate.touch()
-    rows = job.finish()
     known = controller.job_id("late")
     assert known is not None
-    fell_back = controller.events(known, "fell_back")
-    assert len(fell_back) >= 1
+    fell_back = eventually(lambda: controller.events(known, "fell_back"), "the fallback's record")
+    follows = fell_back[0]["body"]["follows"]
+
+    def planned_anew() -> bool:
+        return any(s["after"] == follows and s["when"] == "now" for s in sent(controller, known))
+
+    eventually(planned_anew, "a segment that continues what the job fell back to")
+    gate.touch()
+    rows = job.finish()
     later = [
         event
         for event in controller.events(known, "acknowledgement")
         if event["number"] > fell_back[0]["number"] and event["body"]["status"] == "applied"
     ]
     assert later, "the job was not steered again after its fallback"
-    assert sorted(main_line(rows)) == list(range(300))
+    assert sorted(main_line(rows)) == list(range(1000))
     assert recorded_steps(controller, known) == Counter(range(1, len(rows) + 1))
 
 
@@ -91,16 +102,16 @@ def test_away_for_the_middle_third_loses_nothing(
     controller: ControllerProcess, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    gates = ("--gate", f"100:{first}", f"200:{second}")
+    gates = ("--gate", f"333:{first}", f"666:{second}")
     job = JobProcess(tmp_path, "job", controller.url, "away", "--strategy", "fixed", *gates)
-    eventually(lambda: len(job.rows()) >= 100, "the first third")
+    eventually(lambda: len(job.rows()) >= 333, "the first third")
     controller.kill()
     first.touch()
-    eventually(lambda: len(job.rows()) >= 200, "the middle third, without the controller")
+    eventually(lambda: len(job.rows()) >= 666, "the middle third, without the controller")
     controller.start()
     second.touch()
     rows = job.finish()
     known = controller.job_id("away")
     assert known is not None
-    assert [row["position"] for row in rows] == list(range(300))
-    assert recorded_steps(controller, known) == Counter(range(1, 301))
+    assert [row["position"] for row in rows] == list(range(1000))
+    assert recorded_steps(controller, known) == Counter(range(1, 1001))

@@ -9,7 +9,7 @@ from tests.faults.harness import ControllerProcess, JobProcess, eventually, main
 
 pytestmark = pytest.mark.faults
 
-CHECKPOINT_AT = 60
+CHECKPOINT_AT, KILLED_AT = 200, 700
 
 
 def first_probe_after(rows: list[dict[str, object]], position: int) -> int:
@@ -31,8 +31,8 @@ def test_resumes_the_main_line_from_an_older_checkpoint(
     zombie: bool,
 ) -> None:
     rows = undisturbed.rows
-    late = next(row["step"] for row in rows if row["main"] and row["position"] == 200)
-    step = late if where == "main" else first_probe_after(rows, 150) + 2
+    late = next(row["step"] for row in rows if row["main"] and row["position"] == KILLED_AT)
+    step = late if where == "main" else first_probe_after(rows, 300) + 2
     gate, checkpoint = tmp_path / "gate", tmp_path / "checkpoint.pt"
     common = ("--checkpoint", str(checkpoint))
     first = JobProcess(
@@ -66,7 +66,9 @@ def test_the_old_process_steers_nothing(
     controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     gate, checkpoint = tmp_path / "gate", tmp_path / "checkpoint.pt"
-    step = next(row["step"] for row in undisturbed.rows if row["main"] and row["position"] == 200)
+    step = next(
+        row["step"] for row in undisturbed.rows if row["main"] and row["position"] == KILLED_AT
+    )
     common = ("--checkpoint", str(checkpoint))
     first = JobProcess(
         tmp_path,
@@ -87,4 +89,4 @@ def test_the_old_process_steers_nothing(
     gate.touch()
     rows = first.finish()
     assert len(controller.get(f"/v1/jobs/{job}/segments", after=0, wait=0)["segments"]) == before
-    assert sorted(main_line(rows)) == list(range(300))
+    assert sorted(main_line(rows)) == list(range(1000))

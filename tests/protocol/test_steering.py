@@ -124,8 +124,9 @@ def test_a_segment_outside_the_limits_is_refused_and_logged_and_changes_nothing(
 def test_a_strategy_that_needs_more_than_the_job_can_do_is_refused_at_registration(
     controller: ControllerProcess,
 ) -> None:
+    training = Training(controller, strategy="autolrs", rollback="none")
     with pytest.raises(RegistrationRefused) as refused:
-        Training(controller, strategy="autolrs", rollback="none")
+        training.step()
     assert "fixed" in str(refused.value)
     assert "rollback" in str(refused.value)
 
@@ -149,7 +150,12 @@ def test_a_cancelled_job_stops_on_its_main_line(controller: ControllerProcess) -
     training = Training(controller)
     training.step()
     assert controller.api.post(f"/v1/jobs/{training.job}:cancel").is_success
-    training.step_until(lambda: training.run.done, most=390)
+
+    def has_stopped() -> bool:
+        """Looking at the service paces the steps, so that the stop has time to arrive."""
+        return bool(controller.get(f"/v1/jobs/{training.job}")) and training.run.done
+
+    training.step_until(has_stopped, most=390)
     assert training.run.on_main_line
     training.run.finish()
     assert controller.get(f"/v1/jobs/{training.job}")["status"] == "cancelled"
