@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
-from pacesetter.run.statistics import local_part
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.utils.hooks import RemovableHandle
+
+from pacesetter.run.statistics import local_part
 
 logger = logging.getLogger("pacesetter")
 
@@ -136,7 +137,9 @@ class Verifier:
             return
         try:
             self._watch()
-        except RuntimeError:
+        except (
+            Exception
+        ):  # a subclass keeps what it likes in its groups and state; training goes on
             logger.debug("cannot watch the weights of this step", exc_info=True)
             self._watched = []
 
@@ -145,7 +148,9 @@ class Verifier:
         evidence = None
         try:
             evidence = self._evidence()
-        except RuntimeError:
+        except (
+            Exception
+        ):  # a subclass keeps what it likes in its groups and state; training goes on
             logger.debug("cannot derive the learning rate of this step", exc_info=True)
         pending = PendingVerification(evidence, step_seen=self._step_seen)
         self._disarm()

@@ -291,6 +291,20 @@ def test_rule_that_is_not_the_closed_form_is_unverifiable_and_no_alarm() -> None
     assert observe(Cautious(parameters, LR), parameters, LR).status == "unverifiable"
 
 
+def test_subclass_with_groups_of_its_own_never_raises() -> None:
+    parameters = weights()
+    optimizer = AdamW(parameters, LR)
+    observe(optimizer, parameters, LR)
+    verifier = Verifier(optimizer)
+    give_gradients(parameters)
+    verifier.arm()
+    optimizer.step()
+    optimizer.param_groups[0]["betas"] = (0.9, 0.95, 0.99)
+    del optimizer.param_groups[0]["amsgrad"]
+
+    assert verifier.collect().resolve(LR).status == "unverifiable"
+
+
 @pytest.mark.parametrize(
     "make",
     [
