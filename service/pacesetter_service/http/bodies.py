@@ -109,7 +109,8 @@ def _gunzip(packed: bytes, limit: int) -> bytes:
 
 def _refuse_bare_non_finite(raw: bytes) -> None:
     """Pydantic's parser takes bare NaN, which is not JSON; only a body that could hold one is parsed twice."""
-    if b"NaN" not in raw and b"Infinity" not in raw:
+    # One byte is sought ten times faster than a word, and a report of plain numbers has neither letter.
+    if not (b"N" in raw and b"NaN" in raw) and not (b"I" in raw and b"Infinity" in raw):
         return
     try:
         from_json(raw, allow_inf_nan=False)
@@ -124,7 +125,7 @@ def _refuse_unstorable(value: object, raw: bytes) -> None:
 
     The columns of measurements are floats, so a report's hot part needs no walk.
     """
-    if b"\\u0000" in raw and any("\0" in text for text in _texts(from_json(raw))):
+    if b"\\" in raw and b"\\u0000" in raw and any("\0" in text for text in _texts(from_json(raw))):
         raise _unstorable("a NUL character (\\u0000)", "Leave NUL characters out of all texts.")
     if isinstance(value, Report):
         parts: list[object] = [value.seen, value.ledger.model_dump() if value.ledger else None]

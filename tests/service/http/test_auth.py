@@ -80,7 +80,7 @@ async def call(
         method,
         path.format(job=job["job"]),
         json=bodies.get(name),
-        headers={"authorization": f"Bearer {token}".encode()} if token is not None else {},
+        headers=[(b"authorization", f"Bearer {token}".encode())] if token is not None else [],
     )
 
 
