@@ -33,8 +33,9 @@ def begin(tx: Transaction, scope: str, key: str, fingerprint: str) -> Idempotenc
             expires_at=now + timedelta(seconds=IN_FLIGHT_SECONDS),
         )
         .on_conflict_do_nothing()
-    ).rowcount
-    if claimed:
+        .returning(IdempotencyRow.key)
+    ).one_or_none()
+    if claimed is not None:
         return IdempotencyRecord("new")
     row = tx.execute(
         select(

@@ -96,7 +96,7 @@ def mark_lost(
             .where(JobRow.id == row.id, JobRow.status == row.status, JobRow.last_seen_at < cutoff)
             .values(status="lost")
         ).rowcount
-        if changed:
+        if changed == 1:
             job.add_event("lost", {"after_seconds": lost_after_seconds})
             job.save()
             lost.append(row.id)
