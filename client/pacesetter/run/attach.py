@@ -209,7 +209,8 @@ def _store(
     if rollback == "none":
         return None
     root = settings.get("directory") or os.environ.get("PACESETTER_DIR") or ".pacesetter"
-    folder = Path(root) / "snapshots" / quote(job.external_id, safe="")
+    # A folder for each process start: an older process of the job may still live, and be inside a probe.
+    folder = Path(root) / "snapshots" / quote(job.external_id, safe="") / job.nonce
     try:
         return open_store(
             list(models.values()),

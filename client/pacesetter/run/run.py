@@ -374,6 +374,7 @@ class Run:
     def _close(self) -> int:
         atexit.unregister(self._at_exit)
         self._optimizing.detach()
+        self._conductor.states.release_all()
         return self._transport.close(CLOSE_SECONDS)
 
     # -- one step --

@@ -89,6 +89,11 @@ class States:
             if mark is not None and self.source is not None:
                 self.source.release(mark)
 
+    def release_all(self) -> None:
+        """Forget every state."""
+        if self.store is not None:
+            self.release(self.store.names())
+
     def left_data(self) -> dict[str, Any] | None:
         """Return the main line's place in the data while a probe runs."""
         return self._marks.get(LEFT)
