@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -72,6 +72,8 @@ class ControllerOptions:
     """What the planning process imports before its first decision."""
     environment: dict[str, str] = field(default_factory=dict)
     """Added to the environment of the planning process."""
+    observe_planning: Callable[[str, float], None] | None = None
+    """Called with the strategy's name and the seconds that one decision of a slow strategy took."""
 
 
 class Controller:
@@ -89,7 +91,9 @@ class Controller:
             options.environment,
             options.warm_imports,
         )
-        self._planning = PlanningLoop(self._store, self._registry, process)
+        self._planning = PlanningLoop(
+            self._store, self._registry, process, options.observe_planning
+        )
         self._reaper: asyncio.Task[None] | None = None
 
     async def _start(self) -> None:

@@ -7,6 +7,8 @@ itself when it starts again: same events, same seed, same segments.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from time import perf_counter
 
 from sqlalchemy import select
 
@@ -30,8 +32,15 @@ logger = logging.getLogger(__name__)
 class PlanningLoop:
     """Takes due jobs from a queue, and from the database every few seconds."""
 
-    def __init__(self, store: Store, registry: Registry, process: PlanningProcess) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        process: PlanningProcess,
+        observe: Callable[[str, float], None] | None = None,
+    ) -> None:
         self._store = store
+        self._observe = observe
         self._registry = registry
         self._process = process
         self._queue: asyncio.Queue[str] = asyncio.Queue()
@@ -128,10 +137,13 @@ class PlanningLoop:
             return
         if request is None:
             return
+        began = perf_counter()
         try:
             answer = await self._process.plan(request)
         except PlannerCrashed as error:
             answer = PlanAnswer(error=f"PlannerCrashed: {error}")
+        if self._observe is not None:
+            self._observe(request.strategy, perf_counter() - began)
         if answer.error is not None and self._failed(job) < ATTEMPTS:
             logger.warning("planning job %s failed, one more try: %s", job, answer.error)
             self.add(job)
