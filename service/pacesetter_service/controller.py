@@ -15,7 +15,7 @@ from datetime import datetime
 from pacesetter.protocol import JobSpec, JobStatus, Report, ReportReply, SegmentPage
 from pydantic import JsonValue
 from sqlalchemy import select
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from pacesetter_service.access import idempotency, tokens
 from pacesetter_service.database import check_schema, migrate, open_store
@@ -100,7 +100,10 @@ class Controller:
         prepare_schema = migrate if self._options.migrate else check_schema
         try:
             await asyncio.to_thread(prepare_schema, self._store.engine)
-        except (OperationalError, DatabaseError) as error:
+        except ControllerError:
+            self._store.engine.dispose()
+            raise
+        except DatabaseError as error:
             self._store.engine.dispose()
             raise StorageError(
                 f"the database cannot be opened: {error.orig}",

@@ -51,7 +51,9 @@ _SELECT = Prepared(
     )
     .join_from(_JOBS, _SESSIONS, _SESSIONS.c.job == _JOBS.c.id)
     .where(_JOBS.c.id == bindparam("job"), _SESSIONS.c.id == bindparam("session"))
-    .with_for_update(of=_JOBS)
+    # Both rows: PostgreSQL reads a row again only if it is locked, and after waiting for another report of this session
+    # its record number must not be the one from before.
+    .with_for_update()
 )
 _CHANGED = ("last_record", "last_step", "began_at", "main_position", "kept_through")
 

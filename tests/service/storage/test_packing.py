@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter_service.reports.curves import keep_extremes
 from pacesetter_service.reports.packing import is_missing, pack, to_array, to_lists, unpack
@@ -21,6 +21,7 @@ def same(left: float | None, right: float | None) -> bool:
     )
 
 
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(
     st.integers(1, 20).flatmap(
         lambda rows: st.dictionaries(
