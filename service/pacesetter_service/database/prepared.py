@@ -2,8 +2,8 @@
 
 Building, keying and wrapping a statement costs SQLAlchemy 0.2 to 0.4 ms of CPU each time, which is more than SQLite
 takes to run it: with these a report of 100 rows costs the writer 0.2 ms instead of 1.7. They are still written as
-SQLAlchemy expressions, so there is one text for both databases. Parameters and results go to and from the driver as they
-are: integers, texts, bytes and booleans only.
+SQLAlchemy expressions, so there is one text for both databases. Parameters and results go to and from the driver as
+they are: integers, texts, bytes and booleans only.
 """
 
 from collections.abc import Mapping, Sequence

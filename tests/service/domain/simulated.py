@@ -24,7 +24,7 @@ from pacesetter.protocol import (
 from pacesetter.schedules import Schedule
 from pacesetter_service.controller import Controller
 
-STEERABLE = Capabilities(rollback="memory", rewind_batches=100, validate=True)
+STEERABLE = Capabilities(rollback="memory", rewind_batches=100, validate_=True)
 
 
 def spec(total: int = 100, strategy: str | None = "ladder", **fields: Any) -> JobSpec:
@@ -76,7 +76,11 @@ class SimulatedJob:
         self.job = registered.registration.job
         self.session = registered.registration.session
         self._receive(registered.registration.segments)
-        if not self.received and self.spec.strategy.name in ("slow_ladder", "slow_raising", "deadly"):
+        if not self.received and self.spec.strategy.name in (
+            "slow_ladder",
+            "slow_raising",
+            "deadly",
+        ):
             # A slow strategy on a busy machine: the first segments come by the stream.
             await self.controller.wait_segments(self.job, 0, 60.0, self.session)
             self._receive((await self.controller.segments_after(self.job, self.session)).segments)

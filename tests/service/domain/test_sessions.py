@@ -1,5 +1,7 @@
 """Restarts: the main line comes back, decisions are taken again alike, and the old process steers nothing."""
 
+from typing import Any
+
 import pytest
 from pacesetter.protocol import Budget, Capabilities, SessionBegan
 from pacesetter.schedules import Schedule
@@ -58,7 +60,7 @@ async def test_projects_keep_their_external_ids_apart(controller: Controller) ->
     ],
 )
 async def test_another_budget_clock_or_base_is_a_conflict(
-    controller: Controller, other: dict[str, object]
+    controller: Controller, other: dict[str, Any]
 ) -> None:
     await controller.register(spec())
     with pytest.raises(Conflict) as error:
@@ -68,7 +70,7 @@ async def test_another_budget_clock_or_base_is_a_conflict(
 
 async def test_world_size_may_differ_and_the_strategy_stays(controller: Controller) -> None:
     await controller.register(spec())
-    capabilities = Capabilities(rollback="memory", rewind_batches=100, validate=True, world_size=2)
+    capabilities = Capabilities(rollback="memory", rewind_batches=100, world_size=2)
     again = await controller.register(
         spec(nonce="second", strategy="fixed", capabilities=capabilities)
     )

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sqlalchemy import func, insert, select
 from tests.service.storage.conftest import Heard, unheard
 
 
-def add_project(name: str, *, fail: bool = False) -> object:
+def add_project(name: str, *, fail: bool = False) -> Callable[[Transaction], str]:
     def work(tx: Transaction) -> str:
         tx.execute(insert(ProjectRow).values(name=name))
         tx.wakes.add(name)
@@ -34,7 +35,7 @@ def names(tx: Transaction) -> list[str]:
 
 
 async def test_a_unit_of_work_is_there_once_it_has_returned(store: Store) -> None:
-    assert await store.write(add_project("a")) == "a"  # type: ignore[arg-type]
+    assert await store.write(add_project("a")) == "a"
     assert await store.read(names) == ["a"]
 
 
@@ -43,7 +44,7 @@ async def test_a_unit_that_fails_leaves_nothing_and_harms_no_other(
 ) -> None:
     # All at once, so that SQLite takes them in one transaction.
     results = await asyncio.gather(
-        *(store.write(add_project(f"{i:02}", fail=i % 3 == 0)) for i in range(30)),  # type: ignore[arg-type]
+        *(store.write(add_project(f"{i:02}", fail=i % 3 == 0)) for i in range(30)),
         return_exceptions=True,
     )
     kept = [f"{i:02}" for i in range(30) if i % 3]
@@ -76,7 +77,7 @@ async def test_units_that_contend_lose_no_update(store: Store) -> None:
 
 async def test_time_is_in_utc_and_rises(store: Store) -> None:
     first = await store.read(lambda tx: tx.execute(select(utc_now())).scalar_one())
-    await store.write(add_project("a"))  # type: ignore[arg-type]
+    await store.write(add_project("a"))
     created = await store.read(lambda tx: tx.execute(select(ProjectRow.created_at)).scalar_one())
     last = await store.read(lambda tx: tx.execute(select(utc_now())).scalar_one())
     assert first.utcoffset() is not None
@@ -84,7 +85,7 @@ async def test_time_is_in_utc_and_rises(store: Store) -> None:
 
 
 async def test_moments_compare_in_the_database(store: Store) -> None:
-    await store.write(add_project("a"))  # type: ignore[arg-type]
+    await store.write(add_project("a"))
     now = await store.read(lambda tx: tx.execute(select(utc_now())).scalar_one())
     count = select(func.count()).select_from(ProjectRow)
     before = count.where(ProjectRow.created_at <= now)
@@ -99,7 +100,7 @@ async def test_a_closed_store_is_busy(database_url: str) -> None:
     await store.start()
     await store.close()
     with pytest.raises(Busy):
-        await store.write(add_project("a"))  # type: ignore[arg-type]
+        await store.write(add_project("a"))
     with pytest.raises(Busy):
         await store.read(names)
 
@@ -108,7 +109,7 @@ async def test_what_was_queued_before_closing_is_written(sqlite_url: str) -> Non
     store = open_store(sqlite_url, unheard)
     migrate(store.engine)
     await store.start()
-    writes = [asyncio.ensure_future(store.write(add_project(f"{i}"))) for i in range(20)]  # type: ignore[arg-type]
+    writes = [asyncio.ensure_future(store.write(add_project(f"{i}"))) for i in range(20)]
     await asyncio.sleep(0)
     await store.close()
     assert await asyncio.gather(*writes) == [f"{i}" for i in range(20)]
@@ -124,9 +125,9 @@ async def test_a_locked_sqlite_file_is_busy(
     with closing(sqlite3.connect(tmp_path / "pacesetter.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE").close()
         with pytest.raises(Busy, match="locked"):
-            await store.write(add_project("a"))  # type: ignore[arg-type]
+            await store.write(add_project("a"))
         other.execute("ROLLBACK").close()
-    assert await store.write(add_project("a")) == "a"  # type: ignore[arg-type]
+    assert await store.write(add_project("a")) == "a"
     await store.close()
 
 
