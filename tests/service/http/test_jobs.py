@@ -1,5 +1,10 @@
+import asyncio
+import json
+
 import httpx
 import pytest
+from pacesetter_service.http.idempotency import fingerprint
+from pacesetter_service.http.services import Services
 
 from tests.service.http.support import began, register, rows, send, spec
 
@@ -70,6 +75,50 @@ async def test_a_failed_request_gives_its_key_back(client: httpx.AsyncClient) ->
     for _ in range(2):
         assert (await client.post("/v1/jobs", json=conflict, headers=key)).status_code == 409
     assert (await client.post("/v1/jobs", json=spec(), headers=key)).status_code == 200
+
+
+async def claim(services: Services, path: str, body: bytes) -> None:
+    """Begin a request under the key ``abc`` and never end it, as a killed service would."""
+    seen = fingerprint("POST", path, "", body)
+    record = await services.controller.begin_idempotent("local", "abc", seen)
+    assert record.outcome == "new"
+
+
+async def test_a_key_in_flight_is_a_conflict_that_says_when_to_try_again(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    registration = await register(client)
+    path = f"/v1/jobs/{registration['job']}/overrides"
+    body = b'{"kind": "multiplier", "multiplier": 0.5}'
+    await claim(services, path, body)
+    headers = {"idempotency-key": "abc", "content-type": "application/json"}
+    reply = await client.post(path, content=body, headers=headers)
+    assert reply.status_code == 409
+    assert reply.json()["code"] == "REQUEST_IN_FLIGHT"
+    assert reply.headers["retry-after"] == "1"
+
+
+async def test_a_registration_does_not_wait_for_one_that_was_killed(
+    services: Services, client: httpx.AsyncClient
+) -> None:
+    body = json.dumps(spec()).encode()
+    await claim(services, "/v1/jobs", body)
+    headers = {"idempotency-key": "abc", "content-type": "application/json"}
+    first = await client.post("/v1/jobs", content=body, headers=headers)
+    assert first.status_code == 201
+    again = await client.post("/v1/jobs", content=body, headers=headers)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json() == first.json()
+
+
+async def test_two_equal_requests_at_once_happen_once(client: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "abc"}
+    replies = await asyncio.gather(
+        *(client.post("/v1/jobs", json=spec(), headers=headers) for _ in range(8))
+    )
+    assert {reply.status_code for reply in replies} == {201}
+    assert len({reply.text for reply in replies}) == 1
+    assert len((await client.get("/v1/jobs")).json()["jobs"]) == 1
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 201])

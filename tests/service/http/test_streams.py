@@ -1,11 +1,16 @@
 """The stream of segments and the long poll, over real sockets."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
 import httpx
-from pacesetter_service.http.services import Services
+from pacesetter_service.http.metrics import Metrics
+from pacesetter_service.http.services import Services, open_services
+from pacesetter_service.settings import Settings
+from sqlalchemy.pool import QueuePool
 
 from tests.service.http.conftest import ADMIN_TOKEN
 from tests.service.http.support import (
@@ -155,3 +160,35 @@ async def test_an_old_job_token_names_its_session(guarded: Services) -> None:
             bearer = {"authorization": f"Bearer {registration['token']}"}
             page = await client.get(path, headers=bearer)
             assert bool(page.json()["segments"]) is some
+
+
+async def test_streams_hold_no_database_connection(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, port=0, secret="s" * 32)
+    async with (
+        open_services(settings, Metrics()) as services,
+        listening(services) as url,
+        httpx.AsyncClient(base_url=url) as client,
+        contextlib.AsyncExitStack() as streams,
+    ):
+        registration, _ = await running_job(client)
+        path = f"/v1/jobs/{registration['job']}/segments"
+        opened = []
+        for _ in range(20):
+            stream = client.stream("GET", path, headers=EVENT_STREAM)
+            opened.append((await streams.enter_async_context(stream)).aiter_lines())
+        for lines in opened:
+            await events_of(lines, 1, "status")
+        # What was read last is given back a moment after it was sent.
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while checked_out(services):
+                await asyncio.sleep(0.01)
+        seq = await override(client, registration, 0.5)
+        for lines in opened:
+            assert [int(event["id"]) for event in await events_of(lines, seq)][-1] == seq
+
+
+def checked_out(services: Services) -> int:
+    """Return how many connections of the pool are in use."""
+    pool = services.controller._store.engine.pool
+    assert isinstance(pool, QueuePool)
+    return pool.checkedout()

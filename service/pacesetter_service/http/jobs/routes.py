@@ -68,7 +68,7 @@ async def register_job(
         body = registration.model_dump_json(by_alias=True).encode()
         return StoredReply(201 if created else 200, body, headers)
 
-    stored = await idempotently(request, services, principal, raw, create)
+    stored = await idempotently(request, services, principal, raw, create, repeatable=True)
     registration = _with_token(Registration.model_validate_json(stored.body), services)
     return json_reply(registration, stored.status, stored.headers)
 
