@@ -24,6 +24,7 @@ def check_exact(make: Callable[[], Training], where: str) -> None:
     losses = training.steps(5)
     rate = training.optimizer.param_groups[0]["lr"]
     store.save("left", {"step": 5})
+    scaling = training.scaler.state_dict() if training.scaler else None
     before = {name: (t.data_ptr(), t.dtype, t.clone()) for name, t in training.tensors().items()}
     for _ in range(2):
         for group in training.optimizer.param_groups:
@@ -34,6 +35,7 @@ def check_exact(make: Callable[[], Training], where: str) -> None:
             address, dtype, values = before[name]
             assert (tensor.data_ptr(), tensor.dtype) == (address, dtype), name
             assert torch.equal(tensor, values), name
+        assert (training.scaler.state_dict() if training.scaler else None) == scaling
         if isinstance(rate, torch.Tensor):
             assert training.optimizer.param_groups[0]["lr"] is rate
     assert losses + training.steps(7) == undisturbed

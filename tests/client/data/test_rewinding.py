@@ -145,3 +145,14 @@ def test_a_frozen_batch_is_the_one_that_comes_next_and_siblings_freeze_the_same(
         source.rewind(mark)
     source.hold(False)
     assert take(source, 4) == expected[2:]
+
+
+def test_holding_again_freezes_another_batch() -> None:
+    expected = unprobed("batch_at", 3)
+    source = open_source(make_loader("batch_at"))
+    source.hold(True)
+    assert take(source, 2) == [expected[0]] * 2
+    source.hold(False)
+    assert take(source, 1) == [expected[1]]
+    source.hold(True)
+    assert take(source, 2) == [expected[2]] * 2
