@@ -69,6 +69,15 @@ class StrategyRefused(Refused):
         """Strategies that can steer the job as it is."""
 
 
+def value_out_of_range(error: Exception) -> Refused:
+    """Return the error for a value that no column can hold, such as an integer above 2**63 - 1."""
+    return Refused(
+        f"a value cannot be stored: {error}",
+        code="VALUE_OUT_OF_RANGE",
+        hint="keep integers below 2**63 and texts free of NUL",
+    )
+
+
 class Busy(ControllerError):
     """The database is locked or the queue is full; nothing was stored."""
 

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 import psycopg
 from sqlalchemy import URL, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pacesetter_service.database.store import Store, Transaction, WakeListener
-from pacesetter_service.errors import Busy
+from pacesetter_service.errors import Busy, value_out_of_range
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class PostgresqlStore(Store):
                             {"channel": CHANNEL, "job": job},
                         )
                     return result, transaction
-            except TimeoutError as error:
+            except PoolTimeout as error:
                 raise Busy("every database connection is in use") from error
             except (DBAPIError, psycopg.Error) as error:
                 driver_error = error.orig if isinstance(error, DBAPIError) else error
@@ -94,7 +95,7 @@ class PostgresqlStore(Store):
         try:
             with self.engine.begin() as connection:
                 return work(Transaction(connection))
-        except (DBAPIError, psycopg.Error, TimeoutError) as error:
+        except (DBAPIError, psycopg.Error, PoolTimeout) as error:
             raise _translated(error) from error
 
     async def close(self) -> None:
@@ -124,7 +125,10 @@ class PostgresqlStore(Store):
 
 
 def _translated(error: Exception) -> Exception:
-    """Return ``Busy`` for a database that cannot be reached, anything else as it is."""
-    if isinstance(error, OperationalError | psycopg.OperationalError | TimeoutError):
+    """Return ``Busy`` for a database out of reach, ``Refused`` for a value it cannot hold, else what came."""
+    driver_error = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(driver_error, psycopg.DataError):
+        return value_out_of_range(driver_error)
+    if isinstance(error, OperationalError | psycopg.OperationalError | PoolTimeout):
         return Busy("the database cannot be reached")
     return error

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from pacesetter_service.database.store import Store, Transaction, WakeListener
-from pacesetter_service.errors import Busy
+from pacesetter_service.errors import Busy, value_out_of_range
 
 T = TypeVar("T")
 
@@ -70,7 +70,9 @@ def sqlite_engine(path: Path, *, begin: str = "BEGIN IMMEDIATE") -> Engine:
 
 
 def _translated(error: BaseException) -> BaseException:
-    """Return ``Busy`` for a locked database, anything else as it is."""
+    """Return ``Busy`` for a locked database, ``Refused`` for a value it cannot hold, anything else as it is."""
+    if isinstance(error, OverflowError):
+        return value_out_of_range(error)
     if isinstance(error, OperationalError):
         error = error.orig or error
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
@@ -116,7 +118,7 @@ class SqliteStore(Store):
         try:
             with self._read_engine.begin() as connection:
                 return work(Transaction(connection))
-        except OperationalError as error:
+        except (OperationalError, OverflowError) as error:
             raise _translated(error) from error
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pacesetter_service.database import migrate, open_store
-from pacesetter_service.database.models import IdempotencyRow, ProjectRow
+from pacesetter_service.database.models import IdempotencyRow, JobRow, ProjectRow
 from pacesetter_service.database.opening import file_system_of
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.database.types import canonical_json, utc_now
@@ -92,6 +92,16 @@ async def test_moments_compare_in_the_database(store: Store) -> None:
     after = count.where(ProjectRow.created_at > now)
     assert await store.read(lambda tx: tx.execute(before).scalar_one()) == 1
     assert await store.read(lambda tx: tx.execute(after).scalar_one()) == 0
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+async def test_a_number_that_no_column_holds_is_refused(store: Store, number: int) -> None:
+    beyond = select(JobRow.id).where(JobRow.last_seq == number)
+    for run in (store.read, store.write):
+        with pytest.raises(Refused) as error:
+            await run(lambda tx: tx.execute(beyond).all())
+        assert error.value.code == "VALUE_OUT_OF_RANGE"
+    assert await store.read(names) == []
 
 
 async def test_a_closed_store_is_busy(database_url: str) -> None:
