@@ -78,7 +78,10 @@ def state_before(strategy: AutoLRS, facts: JobFacts, count: int) -> tuple[State,
     memory.stage, memory.incumbent, memory.level = last.stage, 0.5, 2.0
     memory.tried = [Tried(stage=one.stage, x=one.x) for one in known if one.stage == last.stage]
     memory.tried = memory.tried[-9:]  # one probe is left, so that a candidate is asked for
-    memory.live = [Sent(seq=count, kind="probe", stage=last.stage, x=last.x, length=PROBE_ROWS)]
+    start = memory.stages[last.stage].start
+    memory.live = [
+        Sent(seq=count, kind="probe", stage=last.stage, x=last.x, start=start, length=PROBE_ROWS)
+    ]
     memory.window = Window(PROBE_ROWS)
     return fold(strategy, facts, memory, count), count
 
@@ -163,7 +166,9 @@ def optuna_sampler(count: int) -> Callable[[], object] | None:
     except ImportError:
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        "x": optuna.distributions.FloatDistribution(0.0, 1.0)
+    }
     trials = [
         optuna.trial.create_trial(params={"x": one.x}, distributions=space, value=one.mean)
         for one in responses(count)

@@ -328,3 +328,21 @@ def test_jobs_it_cannot_steer_are_told_why(changes: dict[str, Any], word: str) -
 
 def test_a_capable_job_has_no_obstacles() -> None:
     assert list(autolrs().obstacles(job_facts(SHORT))) == []
+
+
+def test_a_probe_that_came_too_late_is_planned_further_ahead_and_its_rate_is_not_lost() -> None:
+    """The first probe starts at 32 and lasts 80; it arrives at 130, which is 98 late."""
+    job = run(job_facts(1600), {"first_stage": 800, "candidates": 2}, delay=130)
+    first, again = job.controller.segments[:2]
+    assert (first.start, first.length) == (32, 80)
+    assert (again.kind, again.when) == ("probe", "now")
+    assert again.start == 130 + 2 * 98
+    assert again.policy.peak == first.policy.peak
+    assert_sound(job)
+
+
+def test_a_probe_that_would_come_too_late_for_its_stage_is_left_out() -> None:
+    job = run(delay=30)
+    assert kinds(job)[:3] == ["probe", "main", "probe"]
+    assert job.controller.segments[1].policy == job.facts.base
+    assert_sound(job)

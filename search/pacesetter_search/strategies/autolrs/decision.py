@@ -56,15 +56,14 @@ class Decision:
         if not self._probe(memory.stage, when=when, chained=chained):
             self._settle(when=when)
 
-    def replan(self, position: int) -> None:
+    def replan(self, position: int, lateness: int = 0) -> None:
         """Plan anew from the main line at ``position``: what was sent is void.
 
-        A probe is planned a lead ahead, and the lead doubles from time to time: the job goes on training while the
-        segment travels.
+        A probe is planned a lead ahead, because the job goes on training while the segment travels: at least its own
+        length, doubled from time to time, and twice what the last one was late.
         """
         memory = self.memory
-        memory.live.clear()
-        memory.window = None
+        memory.void()
         if memory.quiet or memory.aside:
             return
         memory.replans += 1
@@ -77,7 +76,7 @@ class Decision:
             return
         stage = memory.stages[memory.stage]
         length = probe_length(stage, self.job, self.parameters)
-        lead = length * 2 ** min(memory.replans - 1, 10)
+        lead = max(length * 2 ** min(memory.replans - 1, 10), 2 * lateness)
         start = max(stage.start, position + lead)
         # Too late in the stage to learn something for it: settle it and look at the next one.
         late = start + length > stage.start + stage.length // 2
@@ -269,5 +268,13 @@ class Decision:
         kind = "probe" if plan.kind == "probe" else "main"
         self.segments.append(plan)
         self.memory.live.append(
-            Sent(seq=seq, kind=kind, stage=index, x=x, length=plan.length, chained=chained)
+            Sent(
+                seq=seq,
+                kind=kind,
+                stage=index,
+                x=x,
+                start=plan.start,
+                length=plan.length,
+                chained=chained,
+            )
         )

@@ -23,6 +23,7 @@ class Sent(BaseModel):
     stage: int
     x: float | None
     """Place in the range; None for the base schedule."""
+    start: int
     length: int
     chained: bool = True
     """Whether it continues a segment of the main line, so that a resumed session finds its way into it."""
@@ -89,6 +90,18 @@ class Memory(BaseModel):
             one.x for one in self.responses if one.stage == stage and one.status == "diverged"
         ]
         return min(places, default=None)
+
+    def untry(self, probe: Sent) -> None:
+        """Give a rate back to its stage: its probe did not run to an end."""
+        self.tried = [one for one in self.tried if (one.stage, one.x) != (probe.stage, probe.x)]
+
+    def void(self) -> None:
+        """Forget every segment that was sent and is not over. What they were to cost stays spent."""
+        for sent in self.live:
+            if sent.kind == "probe":
+                self.untry(sent)
+        self.live = []
+        self.window = None
 
     def forget(self, before: int) -> None:
         """Drop what no later decision looks at: the state stays small however long the job is."""

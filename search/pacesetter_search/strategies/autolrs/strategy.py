@@ -151,9 +151,7 @@ class AutoLRS(Strategy):
             return
         _account(body, sent, memory)
         if body.outcome == "interrupted":
-            memory.tried = [
-                one for one in memory.tried if (one.stage, one.x) != (sent.stage, sent.x)
-            ]
+            memory.untry(sent)
             if body.code != "FINISHED":
                 decision.replan(body.main_position)
             return
@@ -240,7 +238,7 @@ def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> 
         _refused(body, sent, memory, decision)
     elif body.code != "FINISHED":
         decision.note(body.status, f"segment {sent.seq} did not run: {body.detail or body.code}")
-        decision.replan(body.position)
+        decision.replan(body.position, lateness=max(0, body.position - sent.start))
 
 
 def _refused(body: Acknowledgement, sent: Sent, memory: Memory, decision: Decision) -> None:
@@ -267,14 +265,12 @@ def _rewound(body: Rewound, memory: Memory, decision: Decision) -> None:
     """The segments of this state are sent again; only a later sibling has no running segment to follow."""
     probe = memory.probe
     if probe is not None and not probe.chained:
-        memory.tried = [one for one in memory.tried if (one.stage, one.x) != (probe.stage, probe.x)]
         decision.replan(body.position)
 
 
 def _overridden(body: Overridden, memory: Memory, decision: Decision) -> None:
     memory.aside = body.active
     if body.active:
-        memory.live.clear()
-        memory.window = None
+        memory.void()
     else:
         decision.replan(body.position)
