@@ -93,7 +93,6 @@ def attach(
     """
     check_settings(settings)
     models, optimizers = _by_name(model, "model"), _by_name(optimizer, "optimizer")
-    external_id = external_id or os.environ.get("PACESETTER_JOB_ID")
     job = _job(name, budget, base, limits, settings, external_id)
     job = replace(job, authority=authority, strategy=_choice(strategy, strategy_parameters))
     run: Run
@@ -167,6 +166,7 @@ def _job(
     settings: Settings,
     external_id: str | None,
 ) -> Job:
+    external_id = external_id or os.environ.get("PACESETTER_JOB_ID")
     # Steps and Tokens are how people write a budget; what travels is the plain message.
     budget = Budget(clock=budget.clock, total=budget.total)
     return Job(

@@ -375,7 +375,7 @@ class Conductor:
         with self.ledger.spending("waiting"):
             over = self._planned()
             while not over:
-                over = self.orders.wait(began + self._waiting_seconds)
+                over = self.orders.wait(began + self._waiting_seconds, self.follower.position)
                 over = self._planned() or over
         self._waited = time.monotonic() - began
 

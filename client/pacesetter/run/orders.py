@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from pacesetter.errors import RegistrationRefused
+from pacesetter.errors import ConfigurationError, RegistrationRefused
 from pacesetter.protocol import JobSpec, Registration, Segment
 from pacesetter.run.ranks import Ranks
 from pacesetter.transport.base import Transport, UnreadableSegment
@@ -48,6 +48,7 @@ class Orders:
         self._late_orders: deque[Order] = deque()
         self._late_standing: tuple[Segment, ...] = ()
         self._shared_standing: tuple[Segment, ...] = ()
+        self._shared_through = 0
         self._calls = 0
 
     def register(self, spec: JobSpec, wait_seconds: float) -> None:
@@ -99,10 +100,14 @@ class Orders:
         self._calls += 1
         return over or self._calls % self.sync_every == 0
 
-    def arrived(self) -> bool:
-        """Look for news; return whether there is any. Called where :meth:`due` says so, on every rank."""
+    def arrived(self, position: int) -> bool:
+        """Look for news; return whether there is any. Called where :meth:`due` says so, on every rank.
+
+        Raises:
+            ConfigurationError: This rank stands elsewhere than rank 0.
+        """
         if self.ranks.world_size > 1:
-            self._exchange()
+            self._exchange(position)
         else:
             self.silenced = self.transport.silenced
             # The usual case is an empty inbox: one look.
@@ -113,7 +118,7 @@ class Orders:
                 self.inbox.extend(self._arrivals())
         return bool(self.inbox or self._late_standing or self._shared_standing)
 
-    def wait(self, deadline: float) -> bool:
+    def wait(self, deadline: float, position: int) -> bool:
         """Wait until something arrives or ``deadline`` (monotonic) is over; return, on all ranks alike, if it is."""
         over = False
         if self.ranks.speaks and not self.inbox:
@@ -123,14 +128,14 @@ class Orders:
         if self.ranks.world_size == 1:
             self.inbox.extend(self._arrivals())
             return over
-        self._exchange()
+        self._exchange(position)
         return bool(self.ranks.share(over))
 
     @property
     def registered_through(self) -> int:
-        """Highest ``seq`` that the registration carried; this rank's or, once exchanged, rank 0's."""
+        """Highest ``seq`` that the registration carried, as rank 0 knows it."""
         segments = () if self.registration is None else self.registration.segments
-        return max((each.seq for each in segments), default=0)
+        return max((each.seq for each in segments), default=self._shared_through)
 
     def refresh(self) -> None:
         """Look for what comes outside the stream of segments; called now and then, on the rank that speaks."""
@@ -168,8 +173,8 @@ class Orders:
         while (order := self.transport.receive()) is not None:
             yield order
 
-    def _exchange(self) -> None:
-        """Give every rank what rank 0 received."""
+    def _exchange(self, position: int) -> None:
+        """Give every rank what rank 0 received, and check that all stand where it stands."""
         mine: list[Any] = []
         if self.ranks.speaks:
             standing, self._late_standing = self._late_standing, ()
@@ -178,8 +183,16 @@ class Orders:
                 [_pack(each) for each in self._arrivals()],
                 [_pack(s) for s in standing],
                 silenced,
+                position,
+                self.registered_through,
             ]
-        received, shared, self.silenced = self.ranks.share(mine)
+        received, shared, self.silenced, expected, through = self.ranks.share(mine)
+        self._shared_through = through
+        if position != expected:
+            raise ConfigurationError(
+                f"this rank stands at {position} and rank 0 at {expected}; give run.step the same tokens on every "
+                "rank: the count over all of them"
+            )
         self.inbox.extend(_unpack(each) for each in received)
         orders = [_unpack(each) for each in shared]
         self._shared_standing += tuple(each for each in orders if isinstance(each, Segment))

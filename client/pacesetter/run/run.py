@@ -411,7 +411,7 @@ class Run:
         due = conductor.orders.due(over=over)
         stopped = conductor.judge_loss(loss, due=due, over=over)
         if (
-            (due and conductor.orders.arrived())
+            (due and conductor.orders.arrived(follower.position))
             or over
             or stopped is not None
             or conductor.restless

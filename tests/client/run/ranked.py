@@ -98,6 +98,20 @@ def refusal() -> dict[str, Any]:
     return {"code": None}
 
 
+def disagreement() -> dict[str, Any]:
+    """Each rank counts its own tokens: rank 1, which is not rank 0, says so."""
+    model = Noisy()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    budget = pacesetter.Tokens(1000)
+    run = attach(model, optimizer, ScriptedTransport(), budget=budget, sync_every=3)
+    try:
+        for _ in range(3):
+            run.step(1.0, tokens=8 + dist.get_rank())
+    except pacesetter.ConfigurationError as error:
+        return {"error": str(error)}
+    return {"error": None}
+
+
 def late_news() -> dict[str, Any]:
     """A segment that arrives between two exchanges is taken up by both ranks at the next one."""
     model = Noisy()
@@ -132,6 +146,7 @@ def main() -> None:
         "snapshot": snapshot_fails_on_rank_one(),
         "refusal": refusal(),
         "late": late_news(),
+        "disagreement": disagreement(),
     }
     out.write_text(json.dumps(results))
     dist.destroy_process_group()

@@ -83,3 +83,9 @@ def test_what_arrives_between_two_exchanges_starts_on_both_ranks_at_the_same_ste
     rates = [[row[2] for row in seen["late"]["rows"]] for seen in ranks]
     assert rates[0] == rates[1]
     assert rates[0] == [0.1] * 8 + [0.2] * 12
+
+
+def test_ranks_that_count_different_tokens_are_told(ranks: Seen) -> None:
+    first, second = (seen["disagreement"]["error"] for seen in ranks)
+    assert first is None
+    assert "stands at 27 and rank 0 at 24" in second
