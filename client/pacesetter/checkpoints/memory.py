@@ -87,7 +87,7 @@ class MemoryStore(TrainingStore):
             for tensor in tensors:
                 values = writable(tensor)
                 buffer = recycled.like(values)
-                buffer.copy_(values, non_blocking=True)
+                buffer.copy_(values, non_blocking=values.is_cuda)
                 held[id(tensor)] = HeldTensor(buffer, tensor.device)
         except (RuntimeError, MemoryError) as error:
             raise SnapshotTooLarge(

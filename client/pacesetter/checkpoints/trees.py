@@ -41,7 +41,8 @@ class Kept(ABC):
 
     def into(self, live: Tensor) -> None:
         """Copy the values into ``live``, whose address and dtype stay."""
-        writable(live).copy_(self.values(), non_blocking=True)
+        # Only CUDA keeps the source alive until such a copy is done.
+        writable(live).copy_(self.values(), non_blocking=live.is_cuda)
 
     def anew(self, like: Tensor | None) -> Tensor:
         """Return a new tensor: on the CPU if it was there, else on the device of ``like``."""

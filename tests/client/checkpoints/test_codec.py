@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.checkpoints.codec import decode, encode
 from pacesetter.checkpoints.trees import Kept
@@ -40,6 +40,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) and repr(one) == repr(other)
 
 
+@settings(deadline=None, derandomize=True)
 @given(trees)
 def test_trees_come_back_with_every_type(tree: Any) -> None:
     assert same(through_json(tree), tree)

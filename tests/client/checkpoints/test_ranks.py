@@ -18,7 +18,7 @@ from pacesetter.data.buffered import BufferedSource
 from pacesetter.errors import SnapshotError, SnapshotTooLarge
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
@@ -150,6 +150,12 @@ def refused_on_one(rank: int, directory: Path) -> None:
     assert store.names() == ()
 
 
+def older_sharding(rank: int, directory: Path) -> None:
+    model = FullyShardedDataParallel(nn.Linear(2, 2), device_id=torch.device("cpu"))
+    with pytest.raises(SnapshotError, match="expected fully_shard"):
+        open_store(nn.Sequential(model), torch.optim.SGD(model.parameters(), 0.1))
+
+
 def torn_on_one(rank: int, directory: Path) -> None:
     training = make("ddp")
     options: dict[str, Any] = {"where": "disk", "directory": directory}
@@ -218,6 +224,7 @@ CASES: dict[str, Body] = {
         for where in ("memory", "disk")
     },
     "a_state_that_one_rank_cannot_keep_is_kept_by_none": refused_on_one,
+    "older_sharding_is_refused": older_sharding,
     "a_file_torn_on_one_rank_leaves_the_state_of_every_rank_alone": torn_on_one,
     "ranks_seeded_apart_keep_drawing_apart": streams_of_data,
 }
