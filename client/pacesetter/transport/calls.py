@@ -130,11 +130,6 @@ class Calls:
                 raise _failure(response)
             yield response
 
-    def healthy(self) -> bool:
-        """Return whether the service answers its health check."""
-        self._json("GET", "/healthz", any_body=True)
-        return True
-
     def _json(
         self,
         method: str,
@@ -144,7 +139,6 @@ class Calls:
         token: str | None = None,
         headers: dict[str, str] | None = None,
         timeout: httpx.Timeout | None = None,
-        any_body: bool = False,
     ) -> dict[str, Any]:
         sent = self._headers(token) | {"Accept": "application/json"} | (headers or {})
         if body is not None:
@@ -161,7 +155,7 @@ class Calls:
             )
         if not response.is_success:
             raise _failure(response)
-        return {} if any_body else _document(response)
+        return _document(response)
 
     def _address(self, path: str) -> str:
         if self._url is None:

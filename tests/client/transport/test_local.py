@@ -62,7 +62,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (package / "cli.py").write_text(textwrap.dedent(SERVER))
     return {
         **os.environ,
-        "PYTHONPATH": str(tmp_path / "site"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
         "PACESETTER_DATA_DIR": str(tmp_path / "data"),
     }
 
