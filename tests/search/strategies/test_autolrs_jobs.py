@@ -167,7 +167,7 @@ def test_another_seed_tries_other_rates() -> None:
     assert peaks[1:4] != others[1:4]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=20))
 def test_how_rows_are_cut_into_records_changes_nothing(cuts: list[int]) -> None:
     job = run(cut=lambda record: cuts[record % len(cuts)])
