@@ -73,7 +73,7 @@ def _propose(job: OpenJob, sent: tuple[Segment, ...]) -> None:
         )
 
 
-def _commit_decision(job: OpenJob, decision: PlannedDecision) -> None:
+def _commit_decision(job: OpenJob, decision: PlannedDecision, *, first: bool = False) -> None:
     withheld = job.authority != "steer" or job.overridden
     sent = segments.send(job, decision.segments, decision.after, proposed=withheld)
     job.draws += len(sent)
@@ -83,9 +83,10 @@ def _commit_decision(job: OpenJob, decision: PlannedDecision) -> None:
     store_decision(
         job,
         decision.event,
-        starts[0] if starts else decision.position,
+        starts[0] if starts and not first else decision.position,
         dict(decision.state),
-        sets_main=bool(starts),
+        # A job can always go back to the first decision: it is on its base schedule then.
+        sets_main=bool(starts) or first,
     )
 
 
@@ -95,15 +96,15 @@ def apply_answer(
     """Store what the strategy answered; a segment that the job cannot execute hands it to ``fixed``."""
     for line in answer.log:
         _log(job, line)
-    registered = request.reduced_through == 0
+    first = request.reduced_through == 0
     for decision in answer.decisions:
         found = first_obstacle(job, decision.segments, request.facts)
         if found is not None:
             hand_over(job, f"strategy {job.strategy!r} asked for what cannot be: {found}", registry)
             return
-        _commit_decision(job, decision)
-        registered = False
-    if registered:
+        _commit_decision(job, decision, first=first)
+        first = False
+    if first:
         # A job whose strategy sends nothing at first still needs a state to go back to.
         store_decision(job, 0, 0, dict(answer.state), sets_main=True)
     job.changes["state"] = dict(answer.state)

@@ -1,9 +1,9 @@
 """The planning process: reads requests on stdin, writes answers on stdout, one after the other.
 
 Started as ``python -m pacesetter_service.planning.process REGISTRY PARENT WARM...``, with BLAS pinned to one thread:
-beside training on a busy machine a GP fit takes 20 to 35 times as long with the default threads. Its imports are done
-before the first request. It ends with its parent: at the end of stdin, by the kernel's parent-death signal, and by
-watching its parent's id, since any one of them alone has been seen to fail.
+beside training on a busy machine a GP fit takes 20 to 35 times as long with the default threads. Its imports begin at
+once, beside the first decisions, which need none of them. It ends with its parent: at the end of stdin, by the kernel's
+parent-death signal, and by watching its parent's id, since any one of them alone has been seen to fail.
 """
 
 import ctypes
@@ -75,9 +75,13 @@ def write_message(stream: BinaryIO, body: bytes) -> None:
     stream.flush()
 
 
-def _answer(registry: Registry, body: bytes) -> bytes:
+def _answer(registry: Registry, body: bytes, warming: threading.Thread) -> bytes:
     try:
-        answer = reduce(registry, PlanRequest.model_validate_json(body))
+        request = PlanRequest.model_validate_json(body)
+        if any(event.body.type != "registered" for event in request.events):
+            # A first decision has nothing to fit and goes ahead: a job waits for it in its first steps.
+            warming.join()
+        answer = reduce(registry, request)
         return answer.model_dump_json(by_alias=True).encode()
     except Exception as error:
         # An answer that cannot be written counts as the strategy's failure, not the process's.
@@ -96,10 +100,12 @@ def main(module: str, parent: int, warm: Sequence[str]) -> None:
     stdout = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     registry = Registry(module)
-    warm_up(warm)
+    warming = threading.Thread(target=warm_up, args=(warm,), name="warm-up", daemon=True)
+    warming.start()
     write_message(stdout, READY)
     while (body := read_message(stdin)) is not None:
-        write_message(stdout, _answer(registry, body))
+        write_message(stdout, _answer(registry, body, warming))
+    os._exit(0)  # not through the interpreter's end, which would wait for imports that still run
 
 
 if __name__ == "__main__":

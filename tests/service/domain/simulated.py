@@ -103,7 +103,7 @@ class SimulatedJob:
         self.received = {segment.seq: segment for segment in kept}
         mains = [s for s in kept if s.kind == "main" and s.start <= self.position]
         self.running = max(mains, key=lambda s: s.seq) if mains else None
-        following = [s for s in kept if self.running and s.after == self.running.seq]
+        following = [s for s in kept if s.after == self.running_seq]
         self.pending = following[-1] if following else None
 
     def _next(self) -> int:
@@ -157,7 +157,10 @@ class SimulatedJob:
             if self.pending is None:
                 await self.poll()
             while self.pending is not None and self.pending.when == "now":
-                await self._enter()
+                if self.pending.kind == "probe":
+                    await self._probe_while_asked()
+                else:
+                    await self._enter()
             end = min(goal, self._main_end())
             await self._train(self.position, end - self.position, "main")
             self.position = end
@@ -223,13 +226,13 @@ class SimulatedJob:
             await self.poll()
         if self.pending is None:
             mains = [s for s in self.received.values() if s.kind == "main"]
-            self.running = max(mains, key=lambda s: s.seq)
+            self.running = max(mains, key=lambda s: s.seq) if mains else None
             await self.send(
                 FellBack(
                     number=self._next(),
-                    segment=self.running.seq,
+                    segment=self.running_seq,
                     position=self.position,
-                    follows=self.running.seq,
+                    follows=self.running_seq,
                     waited_seconds=20.0,
                 )
             )

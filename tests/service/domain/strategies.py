@@ -42,6 +42,8 @@ class LadderParameters(Parameters):
     probes: int = 2
     data: str = "continue"
     validate_at_end: bool = False
+    probe_first: bool = False
+    """Ask for a probe before the first stage."""
     crash_once: str = ""
     """A file that remembers that the process has crashed already."""
 
@@ -77,6 +79,8 @@ class Ladder(Strategy):
             return Advance(self._fold(state, body))
         if state["away"]:
             return Advance(state)
+        if isinstance(body, Registered) and self.parameters.probe_first:
+            return self._probe(state, context, 0, when="now")
         if isinstance(body, Registered):
             return self._stage(state, context, 0)
         if isinstance(body, FellBack):

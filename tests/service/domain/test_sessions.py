@@ -102,6 +102,22 @@ async def test_a_restart_from_an_older_checkpoint_trains_at_the_same_rates(
     assert (await controller.get_job(second.job)).status == "completed"
 
 
+async def test_a_restart_goes_back_to_a_first_decision_that_only_probed(
+    controller: Controller,
+) -> None:
+    parameters = {"probe_first": True}
+    expected = await SimulatedJob(
+        controller, spec(parameters=parameters, external_id="uninterrupted")
+    ).start()
+    await expected.run()
+    first = await SimulatedJob(controller, spec(parameters=parameters)).start()
+    assert [s.kind for s in first.received.values()] == ["probe"]
+    second = await restarted(controller, first, 0)
+    assert second.kept_through == 1
+    await second.run()
+    assert second.rates == expected.rates
+
+
 async def test_a_third_session_goes_back_further_than_the_second(controller: Controller) -> None:
     expected = await uninterrupted(controller)
     first = await SimulatedJob(controller, spec(100)).start()
