@@ -381,3 +381,28 @@ def test_a_branch_keeps_its_end_state_under_its_name() -> None:
     done: list[Any] = walk(machine, 5)
     assert words(done)[:2] == ["Save", "End"]
     assert (done[0].name, done[0].position, machine.checkpoints["short"]) == ("short", 5, 5)
+
+
+def test_a_segment_may_continue_an_ancestor_of_the_running_one() -> None:
+    machine = follower()
+    take(machine, segment(1, 0, when="now", length=90))
+    walk(machine, 5)
+    take(machine, segment(2, 1, when="now", kind="probe", start=5, length=50))
+    walk(machine, 5)
+    # A person decides while the probe runs, knowing the main segment only.
+    done = take(machine, segment(3, 1, when="now", start=5, length=90))
+    assert words(done) == ["End", "Return", "Begin"]
+    assert (machine.running.seq, machine.position) == (3, 5)
+
+
+def test_a_main_segment_that_was_used_up_does_not_end_again_after_a_fallback() -> None:
+    machine = follower()
+    take(
+        machine,
+        segment(1, 0, when="now", length=10),
+        segment(2, 1, kind="probe", start=10, length=4),
+    )
+    walk(machine, 14)
+    assert (machine.running.seq, machine.on_main_line) == (1, True)
+    assert walk(machine, 20) == []
+    assert machine.boundary == TOTAL
