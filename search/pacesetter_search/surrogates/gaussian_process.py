@@ -91,15 +91,12 @@ def _model(data: TrainingSet) -> SingleTaskGP:
     def column(values: FloatArray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float64).unsqueeze(-1)
 
-    kernel = StageKernel()
-    # One stage says nothing about how stages correlate.
-    kernel.raw_stage_scale.requires_grad_(bool(np.ptp(data.points[:, 1]) > 0))
     with quiet():
         return SingleTaskGP(
             torch.as_tensor(data.points, dtype=torch.float64),
             -column(data.losses),
             column(data.variances),
-            covar_module=kernel,
+            covar_module=StageKernel(),
             mean_module=ZeroMean(),
             outcome_transform=None,
         )

@@ -13,6 +13,11 @@ HYPERPARAMETERS = ("x_scale", "stage_scale", "variance")
 OFFSET_VARIANCE = 1.0
 """Prior variance of a stage's own level, in units of the standardised losses."""
 
+# In the order of HYPERPARAMETERS. Medians: a bump a third of the range wide, correlation .7 between neighbours.
+_MEDIANS = (0.3, 3.0, 1.0)
+_SPREADS = (0.7, 1.0, 1.0)
+_BOUNDS = ((0.03, 0.1, 0.01), (10.0, 100.0, 100.0))
+
 
 class StageKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
     r"""Matern-5/2 on the learning rate, exponential decay over stages, and a level of its own for each stage.
@@ -27,46 +32,43 @@ class StageKernel(Kernel):  # type: ignore[misc]  # gpytorch has no types
     """
 
     has_lengthscale = False
-    raw_x_scale: torch.nn.Parameter
-    raw_stage_scale: torch.nn.Parameter
-    raw_variance: torch.nn.Parameter
+    raw_scales: torch.nn.Parameter
 
     def __init__(self) -> None:
         super().__init__()
-        # Medians and spreads of the priors: a bump a fifth of the range wide, correlation .7 between neighbours.
-        self._declare("x_scale", Interval(0.03, 10.0), 0.3, LogNormalPrior(math.log(0.3), 0.7))
-        self._declare("stage_scale", Interval(0.1, 100.0), 3.0, LogNormalPrior(math.log(3.0), 1.0))
-        self._declare("variance", Interval(0.01, 100.0), 1.0, LogNormalPrior(0.0, 1.0))
-
-    def _declare(self, name: str, bounds: Interval, value: float, prior: LogNormalPrior) -> None:
-        """Register a positive hyperparameter with its bounds, start value and prior."""
-        raw = f"raw_{name}"
-        start = bounds.inverse_transform(torch.tensor(value, dtype=torch.float64))
-        self.register_parameter(raw, torch.nn.Parameter(start))
-        self.register_constraint(raw, bounds)
-        self.register_prior(
-            f"{name}_prior",
-            prior,
-            lambda kernel: kernel.value(name),
-            lambda kernel, target: kernel.initialize(
-                **{raw: bounds.inverse_transform(torch.as_tensor(target, dtype=torch.float64))}
-            ),
-        )
+        # All three in one vector: one transform and one prior an evaluation of the fit, which both cost as much as
+        # the algebra at these sizes.
+        medians = torch.tensor(_MEDIANS, dtype=torch.float64)
+        bounds = Interval(*(torch.tensor(side, dtype=torch.float64) for side in _BOUNDS))
+        prior = LogNormalPrior(medians.log(), torch.tensor(_SPREADS, dtype=torch.float64))
+        start = torch.nn.Parameter(bounds.inverse_transform(medians))
+        self.register_parameter("raw_scales", start)
+        self.register_constraint("raw_scales", bounds)
+        self.register_prior("scales_prior", prior, _scales, _set_scales)
 
     def value(self, name: str) -> Tensor:
         """Return the hyperparameter ``x_scale``, ``stage_scale`` or ``variance``."""
-        raw = f"raw_{name}"
-        result: Tensor = self.constraint_for_parameter_name(raw).transform(getattr(self, raw))
-        return result
+        return _scales(self)[HYPERPARAMETERS.index(name)]
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: object) -> Tensor:
         """Return the covariance, (..., n1, n2), of points (..., n1, 2) and (..., n2, 2); its diagonal if ``diag``."""
+        x_scale, stage_scale, variance = _scales(self).unbind()
         if diag:
-            variance = self.value("variance") + OFFSET_VARIANCE
-            return variance.expand(x1.shape[:-1])
+            return (variance + OFFSET_VARIANCE).expand(x1.shape[:-1])
         distance = (x1[..., :, None, 0] - x2[..., None, :, 0]).abs()
         stages = (x1[..., :, None, 1] - x2[..., None, :, 1]).abs()
-        scaled = math.sqrt(5.0) * distance / self.value("x_scale")
+        scaled = math.sqrt(5.0) * distance / x_scale
         matern = (1.0 + scaled + scaled.square() / 3.0) * torch.exp(-scaled)
-        decay = torch.exp(-stages / self.value("stage_scale"))
-        return self.value("variance") * matern * decay + OFFSET_VARIANCE * (stages < 0.5)
+        decay = torch.exp(-stages / stage_scale)
+        return variance * matern * decay + OFFSET_VARIANCE * (stages < 0.5)
+
+
+def _scales(kernel: StageKernel) -> Tensor:
+    """Return the hyperparameters (3,)."""
+    result: Tensor = kernel.raw_scales_constraint.transform(kernel.raw_scales)
+    return result
+
+
+def _set_scales(kernel: StageKernel, values: Tensor) -> None:
+    """Set the hyperparameters (3,): what BoTorch calls when a failing fit restarts from a draw of the prior."""
+    kernel.initialize(raw_scales=kernel.raw_scales_constraint.inverse_transform(values))
