@@ -21,6 +21,9 @@ async def serve(settings: Settings, url_file: Path | None = None) -> None:
         StorageError: The database cannot be used.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if url_file is not None:
+        # Whoever waits for the file must not find the address of a server that is gone.
+        url_file.unlink(missing_ok=True)
     async with open_services(settings, Metrics()) as services:
         with bind(settings) as listener:
             server = build_server(app_for(services), settings, url_file)

@@ -99,6 +99,7 @@ def bind(settings: Settings) -> socket.socket:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``path`` so that a reader sees all of ``text`` or no file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -135,12 +135,12 @@ def test_sigterm_ends_a_long_poll_with_an_answer(
 def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
     jobs = []
     for _ in range(2):
+        (tmp_path / "url").unlink(missing_ok=True)
         process = start(tmp_path)
         url = url_of(tmp_path, process)
         jobs.append(httpx.post(f"{url}/v1/jobs", json=spec()).json()["job"])
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
-        (tmp_path / "url").unlink()
     assert jobs[0] == jobs[1]
 
 
