@@ -22,6 +22,7 @@ class Backlog:
         self._lock = threading.Lock()
         self._memory: deque[Entry] = deque()
         self._acknowledged = 0
+        self._in_flight = 0
         self._dropped = 0
 
     def put(self, entries: list[Entry]) -> None:
@@ -51,7 +52,9 @@ class Backlog:
                 self._journal.advance(end)
                 if not entries:
                     break
-            return _first_bytes(self._memory, max_bytes)[:max_records]
+            taken = _first_bytes(self._memory, max_bytes)[:max_records]
+            self._in_flight = taken[-1].number if taken else 0
+            return taken
 
     def acknowledge(self, number: int) -> None:
         """Forget every entry up to ``number``."""
@@ -81,7 +84,8 @@ class Backlog:
         excess = sum(len(entry.record) for entry in self._memory) - self._memory_bytes
         kept: deque[Entry] = deque()
         for entry in self._memory:
-            if excess > 0 and not entry.control:
+            # What is being sent may have arrived: dropping it would count it as lost.
+            if excess > 0 and not entry.control and entry.number > self._in_flight:
                 excess -= len(entry.record)
                 self._dropped += 1
             else:

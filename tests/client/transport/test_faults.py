@@ -202,6 +202,7 @@ def test_dropped_measurements_are_reported_once_there_is_room(
     transport.send(ended)
     backlog = transport._backlog
     assert backlog is not None
+    eventually(lambda: backlog._memory and backlog._memory[-1].number == 101)
     eventually(lambda: backlog._dropped > 50)
     service.start()
     eventually(lambda: 101 in service.numbers())

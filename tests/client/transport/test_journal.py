@@ -138,10 +138,16 @@ def test_a_full_disk_costs_measurements_only_and_order_stays(tmp_path: Path) -> 
     assert max(taken) == 100 and 99 in taken, "the oldest go first"
     assert backlog.take_dropped() == 0, "still full"
 
+    sending = [one.number for one in backlog.take(5, ALL)]
+    for number in range(101, 201):
+        backlog.put([entry(number, size=50, control=False)])
+    taken = [one.number for one in backlog.take(ALL, ALL)]
+    assert taken[:5] == sending, "what is being sent is not dropped"
+
     folder.unlink()
-    backlog.put([entry(101)])
+    backlog.put([entry(201)])
     assert not conditions.lasts("DISK")
-    assert backlog.take_dropped() == 100 - len(taken)
+    assert backlog.take_dropped() == 200 - len(taken)
     assert backlog.take_dropped() == 0
-    assert [one.number for one in backlog.take(ALL, ALL)] == [*taken, 101]
+    assert [one.number for one in backlog.take(ALL, ALL)] == [*taken, 201]
     assert backlog.pending() == len(taken) + 1
