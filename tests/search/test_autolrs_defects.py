@@ -76,7 +76,7 @@ def test_b3_a_rate_that_ended_in_a_non_finite_loss_is_never_chosen(bad: float) -
     strategy = AutoLRS.from_document({"candidates": 5})
     job = SimulatedJob(strategy, job_facts(SHORT), Infinite())
     job.refuse = lambda _: None
-    job._judge_loss = lambda *_: None  # type: ignore[method-assign]
+    job.obeys_clauses = False
     job.run()
     chosen = [one.policy.peak for one in job.controller.segments if one.kind == "main"]
     tried = [one.policy.peak for one in job.controller.segments if one.kind == "probe"]
@@ -157,3 +157,21 @@ def test_nothing_is_planned_once_the_job_is_over() -> None:
     for event in job.controller.events:
         answer = strategy.advance(state, Event(999, event.body), Context(job.facts, 99))
         assert answer.segments == ()
+
+
+def test_noise_around_a_small_loss_is_not_called_a_divergence() -> None:
+    """A single first batch is no level: late in training its neighbours are many times higher or lower."""
+
+    class Noisy(NoisyQuadratic):
+        """Losses spread over two decades around a level that no longer changes."""
+
+        def step(self, lr: float) -> float:
+            super().step(lr)
+            generator = np.random.default_rng([5, self.data])
+            return float(0.01 * 10.0 ** generator.normal(0.0, 0.5))
+
+    strategy = AutoLRS.from_document({"candidates": 4, "max_multiplier": 1.5})
+    job = SimulatedJob(strategy, job_facts(SHORT), Noisy()).run()
+    ended = [e.body for e in job.controller.events if isinstance(e.body, SegmentEnded)]
+    assert len(ended) > 8
+    assert [one.code for one in ended if one.outcome == "stopped"] == []

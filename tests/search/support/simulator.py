@@ -3,7 +3,6 @@
 Nothing is threaded and nothing takes time, so a job is a function of its arguments.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +21,10 @@ from pacesetter.protocol import (
     Segment,
     SegmentEnded,
     SessionBegan,
-    StopIfAboveFirst,
-    StopIfNonFinite,
 )
 from pacesetter.run import effects as fx
 from pacesetter.run.follower import Follower, base_segment
+from pacesetter.run.stopping import Clauses
 from pacesetter.schedules import Schedule, Warmup
 from pacesetter_search.contract import (
     Body,
@@ -145,7 +143,8 @@ class SimulatedJob:
         self.main_multipliers: list[float] = []
         self.steps = self.records = self.probes_ended = self.probe_units = 0
         self.number = 0
-        self.first_loss: float | None = None
+        self.clauses = Clauses(())
+        self.obeys_clauses = True
         self.left: Any = None
         self.new: Segment | None = None
 
@@ -182,17 +181,7 @@ class SimulatedJob:
             self.new = None
             follower.acknowledged()
             self._tell(Acknowledgement(**self._place(segment.seq), status="applied"))
-        return self._judge_loss(segment, loss)
-
-    def _judge_loss(self, segment: Segment, loss: float) -> str | None:
-        if self.first_loss is None:
-            self.first_loss = loss
-        for clause in segment.stop_if:
-            if isinstance(clause, StopIfNonFinite) and not math.isfinite(loss):
-                return "NON_FINITE"
-            if isinstance(clause, StopIfAboveFirst) and loss > clause.ratio * self.first_loss:
-                return "ABOVE_FIRST"
-        return None
+        return self.clauses.judge(loss)
 
     # -- the wire --
 
@@ -269,7 +258,7 @@ class SimulatedJob:
             case fx.Acknowledge():
                 self._acknowledge(effect)
             case fx.Begin():
-                self.first_loss = None
+                self.clauses = Clauses(effect.segment.stop_if if self.obeys_clauses else ())
                 self.new = None if effect.again else effect.segment
             case fx.Leave():
                 self.left = self.landscape.save()

@@ -6,7 +6,7 @@ from pacesetter.protocol import (
     Reason,
     SegmentPlan,
     StopClause,
-    StopIfAboveFirst,
+    StopIfAverageAbove,
     StopIfNonFinite,
 )
 from pacesetter.protocol.segments import DataSource, When
@@ -24,6 +24,9 @@ from pacesetter_search.surrogates import finite
 
 MOST_REPLANS = 20
 """Plans in a row that came to nothing (too late, superseded, fallen back) after which the job is left alone."""
+
+NOISE_SPREADS = 8.0
+"""Mean absolute deviations of one batch that a probe's average may rise by before it counts as diverged."""
 
 
 class Decision:
@@ -144,11 +147,15 @@ class Decision:
         return "rewind" if self.memory.may_rewind and reaches else "continue"
 
     def _stop_clauses(self) -> tuple[StopClause, ...]:
+        """Return when a probe has diverged: its average is far above the main line's, measured in both units.
+
+        A ratio alone calls noise a divergence once the loss is small, and a single first batch is no level.
+        """
         ratio, level = self.parameters.stop_ratio, self.memory.level
-        # Four times a negative first loss is below it: the clause would fire at once.
-        if ratio is None or level is None or level <= 0:
+        if ratio is None or level is None:
             return (StopIfNonFinite(),)
-        return (StopIfNonFinite(), StopIfAboveFirst(ratio=ratio))
+        rise = max((ratio - 1.0) * abs(level), NOISE_SPREADS * self.memory.spread)
+        return (StopIfNonFinite(), StopIfAverageAbove(bound=level + rise))
 
     def _allowed(self) -> int:
         return int(self.job.overhead_cap * self.job.budget.total)

@@ -56,6 +56,8 @@ class Memory(BaseModel):
     """The loss curve of the probe that runs."""
     level: float | None = None
     """Moving average of the main line's loss."""
+    spread: float = 0.0
+    """Moving average of how far one batch's loss is from ``level``: the noise that is no divergence."""
     spent: int = 0
     """Clock units of all probes planned so far, with what they overshot; never given back."""
     overshoot: int = 0

@@ -43,7 +43,10 @@ class AutoLRSParameters(Parameters):
     kappa: float = Field(default=1000.0, gt=0)
     """Of ``lcb``. 1000 in the paper, 1e6 in its code."""
     stop_ratio: float | None = Field(default=4.0, gt=1)
-    """A probe whose loss exceeds its first loss this many times has diverged; None: only non-finite losses count."""
+    """A probe whose average loss exceeds the main line's this many times, and its noise, has diverged.
+
+    None: only non-finite losses count.
+    """
 
     @model_validator(mode="after")
     def _ranges_are_ordered(self) -> "AutoLRSParameters":

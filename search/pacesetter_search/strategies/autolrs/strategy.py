@@ -223,6 +223,8 @@ def _fold(memory: Memory, body: Measurements) -> None:
         if loss is not None and isfinite(loss) and abs(loss) < _LARGEST_LOSS:
             before = loss if memory.level is None else memory.level
             memory.level = _LEVEL_DECAY * before + (1.0 - _LEVEL_DECAY) * loss
+            away = abs(loss - before)
+            memory.spread = _LEVEL_DECAY * memory.spread + (1.0 - _LEVEL_DECAY) * away
 
 
 def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> None:
