@@ -170,7 +170,7 @@ def test_noise_around_a_small_loss_is_not_called_a_divergence() -> None:
             generator = np.random.default_rng([5, self.data])
             return float(0.01 * 10.0 ** generator.normal(0.0, 0.5))
 
-    strategy = AutoLRS.from_document({"candidates": 4, "max_multiplier": 1.5})
+    strategy = AutoLRS.from_document({"candidates": 4, "max_multiplier": 1.5, "stop_ratio": 1.2})
     job = SimulatedJob(strategy, job_facts(SHORT), Noisy()).run()
     ended = [e.body for e in job.controller.events if isinstance(e.body, SegmentEnded)]
     assert len(ended) > 8
