@@ -55,7 +55,7 @@ def evaluate(model: ByteTransformer, text: Tensor) -> float:
 def train_unsteered(corpus: Corpus, steps: int, name: str, progress: Progress) -> Outcome:
     """Train with warm-up and linear decay to zero from the poor learning rate: the base schedule, unsteered."""
     model, optimizer = build()
-    schedule = pacesetter.base_schedule(steps)
+    schedule = pacesetter.Schedule.default_base(steps)
     windows = Windows(corpus.train, BATCH, CONTEXT, SEED)
     before, started = evaluate(model, corpus.validation_b), time.perf_counter()
     outcome = Outcome(name, before, before, steps, steps, 0.0)
