@@ -2,9 +2,10 @@
 
     python benchmarks/client_overhead.py [--quick] [--json FILE]
 
-Own part: the time of ``run.step`` minus the time inside the optimizer's ``step`` and ``zero_grad``, online, with a
-real controller. What torch itself spends around a step (its profiling wrapper and hooks) is in the own part, so the
-figure is an upper bound. The loop ratio compares one model stepped by ``run.step`` and by hand, in alternating blocks.
+Own part: the time of ``run.step`` minus the time of the optimizer's ``step`` and ``zero_grad`` as a loop without us
+calls them, plus the client's hook inside that step; online, with a real controller. The loop ratio compares one model
+stepped by ``run.step`` and by hand, in alternating blocks. With several processes both loops average their gradients
+over the ranks before the step, as data-parallel training does: else the figure would be the ranks' drift apart.
 """
 
 import json
@@ -23,8 +24,8 @@ import numpy as np
 import pacesetter
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from benchmarks.reporting import Report, arguments
 from demo.service import serving
@@ -33,23 +34,46 @@ BLOCK = 50
 WARMUP_BLOCKS = 2
 
 
-class TimedAdamW(torch.optim.AdamW):
-    """AdamW that adds up the nanoseconds spent inside its own methods."""
+class Timed:
+    """Adds up the nanoseconds spent inside functions, so that they can be taken off a total."""
 
-    inside = 0
+    def __init__(self) -> None:
+        self.nanoseconds = 0
 
-    def step(self, closure: Any = None) -> Any:
-        """Step, and note how long the step itself took."""
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function`` with its time added up."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter_ns()
+            result = function(*args, **kwargs)
+            self.nanoseconds += time.perf_counter_ns() - began
+            return result
+
+        return timed
+
+
+class Stopwatch:
+    """Tells the client's own part of ``run.step`` from the step that any loop makes.
+
+    Not ours: ``optimizer.step`` as a loop without us calls it, with what torch wraps around it, and ``zero_grad``.
+    Ours: all the rest, and the client's hook inside ``optimizer.step``.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._torch, self._hooks = Timed(), Timed()
+        hooks = optimizer._optimizer_step_pre_hooks
+        for key, hook in hooks.items():
+            hooks[key] = self._hooks(hook)
+        vars(optimizer)["step"] = self._torch(optimizer.step)
+        vars(optimizer)["zero_grad"] = self._torch(optimizer.zero_grad)
+
+    def own_microseconds(self, call: Callable[[], Any]) -> float:
+        """Return the client's own part of one call of ``run.step``."""
+        self._torch.nanoseconds = self._hooks.nanoseconds = 0
         began = time.perf_counter_ns()
-        result = super().step(closure)
-        TimedAdamW.inside += time.perf_counter_ns() - began
-        return result
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients, and note how long that took."""
-        began = time.perf_counter_ns()
-        super().zero_grad(set_to_none)
-        TimedAdamW.inside += time.perf_counter_ns() - began
+        call()
+        total = time.perf_counter_ns() - began
+        return (total - self._torch.nanoseconds + self._hooks.nanoseconds) / 1e3
 
 
 @dataclass(frozen=True)
@@ -62,14 +86,24 @@ class Setting:
     blocks: int
 
 
-def build(setting: Setting) -> tuple[nn.Module, TimedAdamW, Tensor]:
+def build(setting: Setting) -> tuple[nn.Module, torch.optim.AdamW, Tensor]:
     """Return a perceptron, its optimizer and one batch."""
     torch.manual_seed(0)
     width = setting.width
     model = nn.Sequential(
         nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
     )
-    return model, TimedAdamW(model.parameters(), lr=1e-3), torch.randn(setting.batch, width)
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3), torch.randn(setting.batch, width)
+
+
+def gradients(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Make one forward and backward pass, averaged over the ranks if there are several; return the loss."""
+    loss: Tensor = model(inputs).square().mean()
+    loss.backward()
+    if dist.is_initialized():
+        flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        dist.all_reduce(flat)
+    return loss
 
 
 def measure(setting: Setting, url: str, name: str) -> dict[str, float]:
@@ -85,19 +119,16 @@ def measure(setting: Setting, url: str, name: str) -> dict[str, float]:
         strategy="fixed",
         url=url,
     )
+    stopwatch = Stopwatch(steered_optimizer)
     own: list[float] = []
     loops: dict[str, list[float]] = {"with": [], "without": []}
 
     def with_run() -> None:
-        loss = steered(inputs).square().mean()
-        loss.backward()
-        TimedAdamW.inside, began = 0, time.perf_counter_ns()
-        run.step(loss)
-        own.append((time.perf_counter_ns() - began - TimedAdamW.inside) / 1e3)
+        loss = gradients(steered, inputs)
+        own.append(stopwatch.own_microseconds(lambda: run.step(loss)))
 
     def without_run() -> None:
-        loss = plain(inputs).square().mean()
-        loss.backward()
+        gradients(plain, inputs)
         plain_optimizer.step()
         plain_optimizer.zero_grad()
 
@@ -148,7 +179,7 @@ def measure_ranks(setting: Setting, url: str, world_size: int) -> dict[str, floa
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/figures"
         options = (world_size, f"{folder}/store", setting, url, name, out)
-        mp.spawn(worker, args=options, nprocs=world_size)  # type: ignore[no-untyped-call]
+        spawn(worker, args=options, nprocs=world_size)  # type: ignore[no-untyped-call]
         figures: dict[str, float] = json.loads(Path(out).read_text())
         return figures
 
@@ -217,7 +248,7 @@ def board(folder: Path, scalars: dict[str, float]) -> float:
     """Write three scalars with torch's TensorBoard writer."""
     from torch.utils.tensorboard import SummaryWriter
 
-    writer: Any = SummaryWriter(str(folder / "board"))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(folder / "board"))
 
     def log() -> None:
         for name, value in scalars.items():

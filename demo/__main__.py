@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from demo import report
 from demo.service import serving
 from demo.text import load_corpus
-from demo.training import POOR_LR, Outcome, train_steered, train_unsteered
+from demo.training import POOR_LR, TUNED_LR, Outcome, train_steered, train_unsteered
 
 HERE = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def columns() -> tuple[TextColumn | BarColumn | TimeElapsedColumn, ...]:
     fields = ("{task.completed:>5}/{task.total}", "{task.fields[loss]}", "{task.fields[lr]}")
     texts = (*fields, "{task.fields[doing]}")
     return (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<26}"),
         BarColumn(bar_width=24),
         *(TextColumn(text) for text in texts),
         TimeElapsedColumn(),
@@ -50,16 +50,19 @@ def columns() -> tuple[TextColumn | BarColumn | TimeElapsedColumn, ...]:
 
 
 def run_all(console: Console, url: str, steps: int, external_id: str) -> list[Outcome]:
-    """Train steered, then unsteered for the same main-line steps and for the same total steps."""
+    """Train steered, then unsteered: for the same main-line steps, for the same total steps, and well tuned."""
     corpus = load_corpus()
     with Progress(*columns(), console=console, refresh_per_second=4) as progress:
         display = Display(progress, "steered", steps)
         steered = train_steered(corpus, steps, url, external_id, display)
-        names = ("unsteered, same main steps", "unsteered, same total steps")
-        lengths = (steps, steered.total_steps)
+        plans = (
+            ("same main steps", steps, POOR_LR),
+            ("same total steps", steered.total_steps, POOR_LR),
+            (f"LR tuned by hand ({TUNED_LR:g})", steps, TUNED_LR),
+        )
         unsteered = [
-            train_unsteered(corpus, length, name, Display(progress, name, length))
-            for name, length in zip(names, lengths, strict=True)
+            train_unsteered(corpus, length, peak, name, Display(progress, name, length))
+            for name, length, peak in plans
         ]
     return [steered, *unsteered]
 
@@ -79,8 +82,11 @@ def all_events(api: httpx.Client, job: str) -> Iterator[dict[str, Any]]:
     """Yield the audit trail of ``job``, oldest first."""
     token = ""
     while True:
-        query = {"page_size": 200, "page_token": token}
-        page = api.get(f"/v1/jobs/{job}/events", params=query).raise_for_status().json()
+        page = (
+            api.get(f"/v1/jobs/{job}/events?page_size=200&page_token={token}")
+            .raise_for_status()
+            .json()
+        )
         yield from page["events"]
         token = page["next_page_token"]
         if not token:
@@ -109,7 +115,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200, help="length of the main line")
     parser.add_argument("--output", type=Path, default=HERE / "output")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # a model this small gains nothing from a second, and the service has a core to itself
+    torch.set_num_threads(
+        1
+    )  # a model this small gains nothing from a second, and the service has a core to itself
     console, started = Console(), time.perf_counter()
     external_id = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     console.print(
@@ -118,10 +126,9 @@ def main() -> None:
     with serving(arguments.output / "service") as url:
         outcomes = run_all(console, url, arguments.steps, external_id)
         job, stretches, decisions = read_back(url, external_id)
-    steered, same_main, same_total = outcomes
     picture, figures = arguments.output / "result.png", HERE / "result.json"
     report.save_picture(picture, stretches, outcomes[1:])
-    verdict = report.verdict(steered, same_main, same_total)
+    verdict = report.verdict(*outcomes)
     seconds = time.perf_counter() - started
     report.save_json(figures, outcomes, {"verdict": verdict, "job": job, "seconds": seconds})
     report.print_table(console, outcomes)

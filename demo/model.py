@@ -26,7 +26,8 @@ class Block(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.project(mixed.transpose(1, 2).reshape(batch, time, width))
-        return x + self.perceptron(self.norm_perceptron(x))
+        out: Tensor = x + self.perceptron(self.norm_perceptron(x))
+        return out
 
 
 class ByteTransformer(nn.Module):

@@ -53,18 +53,22 @@ def overhead(outcome: Outcome) -> float:
     return outcome.total_steps / outcome.main_steps - 1.0
 
 
-def verdict(steered: Outcome, same_main: Outcome, same_total: Outcome) -> str:
-    """Say in one sentence what the figures show, whatever that is."""
-    gain = same_total.loss_after - steered.loss_after
-    if gain > 0:
-        return (
-            f"Steered ended {gain:.3f} nats below the unsteered run of the same total steps, search included "
-            f"({same_main.loss_after - steered.loss_after:.3f} below the one of the same main steps). One seed."
-        )
+def verdict(steered: Outcome, same_main: Outcome, same_total: Outcome, tuned: Outcome) -> str:
+    """Say in plain words what the figures show, whatever that is."""
+    reached = steered.loss_after
+    against = {
+        run.name: difference(reached, run.loss_after) for run in (same_main, same_total, tuned)
+    }
     return (
-        f"Steered ended {-gain:.3f} nats above the unsteered run of the same total steps: "
-        "here the search did not pay. One seed."
+        f"From the same poor learning rate, steered ended {against[same_total.name]} the unsteered run of the same "
+        f"total steps, search included, and {against[same_main.name]} the one of the same main steps. "
+        f"It ended {against[tuned.name]} a run tuned by hand, whose sweep is not counted. One seed."
     )
+
+
+def difference(reached: float, other: float) -> str:
+    """Return "0.123 nats below" or above."""
+    return f"{abs(reached - other):.3f} nats {'below' if reached < other else 'above'}"
 
 
 def save_json(path: Path, outcomes: Sequence[Outcome], extra: dict[str, Any]) -> None:
@@ -92,9 +96,9 @@ def save_picture(path: Path, stretches: Sequence[Stretch], unsteered: Sequence[O
     import matplotlib.pyplot as plt
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 6.5), sharex=True, height_ratios=(3, 2))
-    for shade, outcome in zip(("0.55", "0.75"), unsteered, strict=True):
+    for shade, outcome in zip(("0.55", "0.75", "C2"), unsteered, strict=True):
         steps = range(len(outcome.losses))
-        top.plot(steps, smooth(outcome.losses), color=shade, label=outcome.name)
+        top.plot(steps, smooth(outcome.losses), color=shade, label=f"unsteered, {outcome.name}")
         bottom.plot(steps, outcome.learning_rates, color=shade)
     seen: set[str] = set()
     for stretch in stretches:
@@ -108,6 +112,7 @@ def save_picture(path: Path, stretches: Sequence[Stretch], unsteered: Sequence[O
     top.set_ylim(1.5, 6.0)
     top.legend(frameon=False)
     bottom.set_yscale("log")
+    bottom.set_ylim(1e-7, 1e-1)
     bottom.set_ylabel("learning rate")
     bottom.set_xlabel("main-line optimizer step")
     for axes in (top, bottom):

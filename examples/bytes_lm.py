@@ -55,7 +55,7 @@ def held_out_windows() -> Iterator[Tensor]:
 
 @torch.no_grad()
 def validate() -> float:
-    losses = [model(windows).item() for windows in held_out_windows()]
+    losses = [float(model(windows)) for windows in held_out_windows()]
     return sum(losses) / len(losses)
 
 

@@ -114,7 +114,7 @@ def main() -> None:
                 save(arguments.checkpoint, model, optimizer, run)
             learning_rate = optimizer.param_groups[0]["lr"]
             loss = nn.functional.cross_entropy(model(inputs), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             run.step(loss)
             row = {"step": step, "position": position, "lr": learning_rate, "main": on_main}
             log.write(json.dumps({**row, "loss": loss.item()}) + "\n")
