@@ -14,7 +14,7 @@ class Limits(BaseModel):
     The judge is :func:`pacesetter.judgement.check_segment`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_multiplier: float | None = Field(default=None, gt=0)
     """None: the peak of the base schedule (1 as a rule), and no bound for ``zero_tuning``, ``law`` and a person."""

@@ -39,8 +39,8 @@ class ParameterGroup(Message):
     """One parameter group of one optimizer, under a name that is stable across restarts."""
 
     name: Name
-    base_lr: float = Field(gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    base_lr: float = Field(gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     parameters: int = Field(default=0, ge=0)
     """Number of scalars in the group."""
     control: Name = "all"
