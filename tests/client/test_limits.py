@@ -340,6 +340,7 @@ def test_segment_beyond_what_the_training_code_permits(
     [
         ({"kind": "stop", "length": 0}, "SHORTER_MAIN"),
         ({"kind": "stop", "length": 0, "start": BUDGET}, None),
+        ({"kind": "stop", "length": 0, "origin": "person"}, None),
         ({"policy": Schedule(length=800, body=Linear())}, "SHORTER_MAIN"),
         ({"policy": Schedule(length=BUDGET - 1, body=Linear())}, None),
         ({"policy": Schedule(length=800, floor=0.1, body=Linear())}, None),
@@ -373,6 +374,7 @@ def test_main_segment_beyond_the_budget_is_refused() -> None:
         {"max_change_per_step": 1.0},
         {"max_probe_length": 0},
         {"max_multiplier": "NaN"},
+        {"max_multiplier": float("inf")},
         {"max_lr": 1.0},
     ],
 )

@@ -1,7 +1,7 @@
 """Rules about what the job can do, what the training code permits, and the length of the main line."""
 
 from pacesetter.judgement.case import Case, Refusal
-from pacesetter.protocol import CURRENT, INITIAL
+from pacesetter.protocol import CURRENT, INITIAL, PERSON
 
 
 def known(case: Case) -> Refusal | None:
@@ -89,7 +89,8 @@ def whole_budget(case: Case) -> Refusal | None:
         )
     if case.limits.allow_shorter_main:
         return None
-    if plan.kind == "stop" and case.first < total:
+    # A person who cancels the job wants it over, not cheaper: that is no shorter main line.
+    if plan.kind == "stop" and plan.origin != PERSON and case.first < total:
         return Refusal(
             "SHORTER_MAIN",
             f"it would stop at {case.first} of {total} {case.clock}; set allow_shorter_main to accept that",

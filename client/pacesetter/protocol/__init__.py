@@ -35,6 +35,7 @@ from pacesetter.protocol.records import (
 from pacesetter.protocol.segments import (
     CURRENT,
     INITIAL,
+    PERSON,
     Kind,
     Measure,
     Reason,
@@ -50,6 +51,7 @@ __all__ = [
     "CURRENT",
     "INITIAL",
     "MAX_ROWS",
+    "PERSON",
     "UNLIMITED",
     "Acknowledgement",
     "Authority",

@@ -17,6 +17,9 @@ CURRENT = "current"
 INITIAL = "initial"
 """The checkpoint that a job with rollback keeps of its very first state."""
 
+PERSON = "person"
+"""The ``origin`` of what a person asked for, rather than a strategy."""
+
 Kind = Literal["main", "probe", "branch", "stop"]
 When = Literal["end", "now"]
 DataSource = Literal["continue", "rewind", "hold"]
@@ -32,14 +35,14 @@ class StopIfAboveFirst(Incoming):
     """Stop once the loss exceeds ``ratio`` times the first finite loss of the segment."""
 
     rule: Literal["above_first"] = "above_first"
-    ratio: float = Field(gt=1.0)
+    ratio: float = Field(gt=1.0, allow_inf_nan=False)
 
 
 class StopIfAverageAbove(Incoming):
     """Stop once the exponential moving average of the loss (``decay`` a step) exceeds ``bound``."""
 
     rule: Literal["average_above"] = "average_above"
-    bound: float
+    bound: float = Field(allow_inf_nan=False)
     decay: float = Field(default=0.9, ge=0.0, lt=1.0)
 
 

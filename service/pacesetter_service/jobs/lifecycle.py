@@ -10,9 +10,10 @@ from pacesetter_service.database.models import JobRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict
-from pacesetter_service.jobs.open_job import lock_job
+from pacesetter_service.jobs.open_job import ENDED, lock_job
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.registry import Registry
+from pacesetter_service.segments.stopping import send_stop
 
 Verb = Literal["pause", "resume", "cancel", "complete"]
 
@@ -34,6 +35,8 @@ _TO: dict[Verb, str] = {
 def transition(tx: Transaction, job_id: str, verb: Verb, by: str, registry: Registry) -> None:
     """Change a job's status; what is so already stays so without an error.
 
+    Cancelling and completing also send a stop: no process may go on training for a job that is over.
+
     Raises:
         NotFound: No such job.
         Conflict: Its status does not allow it (``WRONG_STATUS``).
@@ -49,7 +52,10 @@ def transition(tx: Transaction, job_id: str, verb: Verb, by: str, registry: Regi
             hint=f"{verb} works on a job that is {' or '.join(_FROM[verb])}",
         )
     job.status = _TO[verb]
-    job.add_event("status", {"from": before, "to": job.status, "by": by})
+    status: dict[str, Any] = {"from": before, "to": job.status, "by": by}
+    if job.status in ENDED:
+        status["stop"] = send_stop(job, f"{by} {job.status} the job")
+    job.add_event("status", status, position=job.main_position)
     if verb == "resume":
         # What arrived while nothing was decided is decided on now.
         plan_now(job, registry)

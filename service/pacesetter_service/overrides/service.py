@@ -1,6 +1,6 @@
 """Carry out what a person asked for: as segments like any other, with the person's name in the audit trail."""
 
-from pacesetter.protocol import JobSpec, Reason, Segment, SegmentPlan
+from pacesetter.protocol import PERSON, JobSpec, Reason, Segment, SegmentPlan
 from pacesetter.schedules import Schedule
 from pacesetter_search.contract import Overridden
 from sqlalchemy import func, select, update
@@ -177,7 +177,7 @@ def _plans(job: OpenJob, wish: SetMultiplier | DecayNow, spec: JobSpec) -> tuple
         length=0,
         policy=policy,
         reason=Reason(text=f"{text}; it ends here"),
-        origin="person",
+        origin=PERSON,
     )
     return (_main(start, wish.over, policy, text, wish.reason), stop)
 
@@ -190,5 +190,5 @@ def _main(start: int, length: int, policy: Schedule, text: str, why: str) -> Seg
         length=length,
         policy=policy,
         reason=Reason(text=f"{text}: {why}" if why else text),
-        origin="person",
+        origin=PERSON,
     )

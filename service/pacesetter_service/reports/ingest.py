@@ -29,6 +29,7 @@ from pacesetter_service.planning.decisions import rewind
 from pacesetter_service.planning.registry import Registry
 from pacesetter_service.reports.checks import PreparedRecord, Problem, out_of_order
 from pacesetter_service.segments import repository as segments
+from pacesetter_service.segments.stopping import send_stop
 
 LR_TOLERANCE = 1e-6
 """Relative; a float32 optimizer reads back within 6e-8 of what was written."""
@@ -246,6 +247,9 @@ class Ingest:
         self._move(record.position)
         if self.session.number > 1:
             self.session.kept_through = rewind(self.job, record.position)
+            if self.job.status == "cancelled":
+                # The rewind took the stop back. A queue that starts the process again does not undo the cancelling.
+                send_stop(self.job, "the job was cancelled before this start of it")
         else:
             self.session.kept_through = self.job.last_seq
 

@@ -128,13 +128,13 @@ async def resume_job(job: JobId, principal: JobAdmin, services: ServicesDependen
 
 @router.post("/v1/jobs/{job}:cancel", response_model=JobReply, responses=problems(404, 409))
 async def cancel_job(job: JobId, principal: JobAdmin, services: ServicesDependency) -> Response:
-    """End the job: it stops at its next step boundary."""
+    """End the job for good: a stop is sent, and a process that is started again for it is stopped too."""
     return await _transition(job, "cancel", principal, services)
 
 
 @router.post("/v1/jobs/{job}:complete", response_model=JobReply, responses=problems(404, 409))
 async def complete_job(job: JobId, principal: JobAdmin, services: ServicesDependency) -> Response:
-    """Mark the job as done."""
+    """Mark the job as done; a process that still trains for it is sent a stop."""
     return await _transition(job, "complete", principal, services)
 
 
