@@ -262,15 +262,33 @@ class Controller:
             lambda tx: overriding.override(tx, job_id, override, self._registry)
         )
 
-    async def events(self, job_id: str, after: int = 0, page_size: int = 100) -> Page[EventView]:
-        """Return the audit trail after event number ``after``, oldest first; the page token is the last number."""
-        return await self._store.read(lambda tx: reading.list_events(tx, job_id, after, page_size))
+    async def events(
+        self, job_id: str, after: int = 0, page_size: int = 100, types: Sequence[str] = ()
+    ) -> Page[EventView]:
+        """Return the audit trail after event number ``after``, oldest first; the page token is the last number.
+
+        ``types`` leaves out events of every other type; none means all.
+        """
+        return await self._store.read(
+            lambda tx: reading.list_events(tx, job_id, after, page_size, types)
+        )
 
     async def curve(
-        self, job_id: str, columns: Sequence[str] = ("loss", "lr"), max_points: int = 2000
+        self,
+        job_id: str,
+        columns: Sequence[str] = ("loss", "lr"),
+        max_points: int = 2000,
+        *,
+        all_sessions: bool = False,
     ) -> CurveView:
-        """Return the measured columns (``position`` and ``step`` always), min-max downsampled."""
-        return await self._store.read(lambda tx: curves.curve(tx, job_id, columns, max_points))
+        """Return the measured columns (``position`` and ``step`` always), min-max downsampled.
+
+        Of what a session trained beyond the place where a later one resumed, nothing is shown without
+        ``all_sessions``.
+        """
+        return await self._store.read(
+            lambda tx: curves.curve(tx, job_id, columns, max_points, all_sessions=all_sessions)
+        )
 
     async def schedule(self, job_id: str) -> tuple[MainLinePiece, ...]:
         """Return the main line so far, oldest piece first."""

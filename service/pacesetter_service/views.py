@@ -81,7 +81,12 @@ class CurveView:
     columns: dict[str, list[float]]
     kinds: list[str]
     """Kind of the segment each row belongs to: ``main``, ``probe`` or ``branch``."""
+    segments: list[int]
+    """``seq`` of the segment each row belongs to; 0 is the base schedule before the first."""
+    sessions: list[int]
+    """Number of the session that measured each row."""
     rows_total: int
+    """Rows there are before downsampling."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -104,10 +105,13 @@ def list_jobs(
     return Page(tuple(views[:size]), _token(views[size - 1]) if more else "")
 
 
-def list_events(tx: Transaction, job_id: str, after: int, page_size: int) -> Page[EventView]:
-    """Return a page of the audit trail. Raises NotFound and Refused."""
+def list_events(
+    tx: Transaction, job_id: str, after: int, page_size: int, types: Sequence[str] = ()
+) -> Page[EventView]:
+    """Return a page of the audit trail, of some types or (none given) of all. Raises NotFound and Refused."""
     size = _page_size(page_size)
     require_job(tx, job_id)
+    wanted = (EventRow.type.in_(types),) if types else ()
     rows = tx.execute(
         select(
             EventRow.number,
@@ -118,7 +122,7 @@ def list_events(tx: Transaction, job_id: str, after: int, page_size: int) -> Pag
             EventRow.position,
             EventRow.body,
         )
-        .where(EventRow.job == job_id, EventRow.number > after)
+        .where(EventRow.job == job_id, EventRow.number > after, *wanted)
         .order_by(EventRow.number)
         .limit(size + 1)
     ).all()

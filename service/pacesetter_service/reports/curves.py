@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
 
-from pacesetter_service.database.models import EventRow
+from pacesetter_service.database.models import EventRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.jobs.reading import require_job
 from pacesetter_service.planning.requests import resume_limits
@@ -44,33 +45,70 @@ def keep_extremes(series: Sequence[FloatArray], max_points: int) -> npt.NDArray[
     return np.array(sorted(kept)[:max_points], dtype=np.intp)
 
 
-def curve(tx: Transaction, job_id: str, columns: Sequence[str], max_points: int) -> CurveView:
-    """Return the measured columns of the kept history, in the order they were measured. Raises NotFound."""
+@dataclass(slots=True)
+class _Rows:
+    """What the stored records hold of the wanted columns, record by record."""
+
+    columns: dict[str, list[FloatArray]]
+    segments: list[npt.NDArray[np.int64]]
+    sessions: list[npt.NDArray[np.int64]]
+
+    def add(self, data: dict[str, FloatArray], below: float, segment: int, session: int) -> None:
+        """Take the rows of a record at positions below ``below``."""
+        kept = data["position"] < below
+        count = int(kept.sum())
+        for name, parts in self.columns.items():
+            column = data.get(name)
+            parts.append(np.full(count, np.nan) if column is None else column[kept])
+        self.segments.append(np.full(count, segment))
+        self.sessions.append(np.full(count, session))
+
+
+def curve(
+    tx: Transaction,
+    job_id: str,
+    columns: Sequence[str],
+    max_points: int,
+    *,
+    all_sessions: bool = False,
+) -> CurveView:
+    """Return the measured columns, in the order they were measured. Raises NotFound.
+
+    Args:
+        tx: Where to read.
+        job_id: The job.
+        columns: Names beside ``position`` and ``step``.
+        max_points: Most rows to return.
+        all_sessions: Whether to show what a session trained beyond the place where a later one resumed, too.
+    """
     require_job(tx, job_id)
     names = list(dict.fromkeys((*ALWAYS, *columns)))
-    limits = resume_limits(tx, job_id)
-    kinds = segment_kinds(tx, job_id)
-    rows = tx.execute(
+    limits = {} if all_sessions else resume_limits(tx, job_id)
+    numbers = _session_numbers(tx, job_id)
+    found = _Rows({name: [] for name in names}, [], [])
+    records = tx.execute(
         select(EventRow.session, EventRow.segment, EventRow.data)
         .where(EventRow.job == job_id, EventRow.type == "measurements")
         .order_by(EventRow.number)
     )
-    parts: dict[str, list[FloatArray]] = {name: [] for name in names}
-    kind_of_row: list[str] = []
-    for row in rows:
-        data = unpack(row.data)
-        kept = data["position"] < limits.get(row.session, np.inf)
-        count = int(kept.sum())
-        for name in names:
-            column = data.get(name)
-            parts[name].append(np.full(count, np.nan) if column is None else column[kept])
-        kind_of_row += [kinds.get(row.segment, "main")] * count
-    if not kind_of_row:
-        return CurveView({name: [] for name in names}, [], 0)
-    joined = {name: np.concatenate(part) for name, part in parts.items()}
+    for record in records:
+        below = limits.get(record.session, np.inf)
+        found.add(unpack(record.data), below, record.segment, numbers[record.session])
+    if not found.segments:
+        return CurveView({name: [] for name in names}, [], [], [], 0)
+    joined = {name: np.concatenate(parts) for name, parts in found.columns.items()}
     chosen = keep_extremes([joined[name] for name in columns or ALWAYS], max(1, max_points))
+    segments: list[int] = np.concatenate(found.segments)[chosen].tolist()
+    kinds = segment_kinds(tx, job_id)
     return CurveView(
-        {name: column[chosen].tolist() for name, column in joined.items()},
-        [kind_of_row[index] for index in chosen],
-        len(kind_of_row),
+        columns={name: column[chosen].tolist() for name, column in joined.items()},
+        kinds=[kinds.get(seq, "main") for seq in segments],
+        segments=segments,
+        sessions=np.concatenate(found.sessions)[chosen].tolist(),
+        rows_total=len(joined["position"]),
     )
+
+
+def _session_numbers(tx: Transaction, job_id: str) -> dict[str, int]:
+    rows = tx.execute(select(SessionRow.id, SessionRow.number).where(SessionRow.job == job_id))
+    return {row.id: row.number for row in rows}

@@ -170,6 +170,36 @@ async def test_events_are_listed_page_by_page_without_gaps(client: httpx.AsyncCl
     assert len(numbers) >= 6
 
 
+async def test_events_are_listed_by_type(client: httpx.AsyncClient) -> None:
+    registration = await register(client)
+    await send(client, registration, began(), rows(2), rows(3, first=10))
+    path = f"/v1/jobs/{registration['job']}/events"
+    only = (await client.get(f"{path}?type=measurements&page_size=1")).json()
+    assert [event["type"] for event in only["events"]] == ["measurements"]
+    token = only["next_page_token"]
+    rest = (await client.get(f"{path}?type=measurements&page_token={token}")).json()
+    assert [event["body"]["number"] for event in only["events"] + rest["events"]] == [2, 3]
+    assert rest["next_page_token"] == ""
+    two = (await client.get(f"{path}?type=registered&type=session_began")).json()["events"]
+    assert [event["type"] for event in two] == ["registered", "session_began"]
+    assert (await client.get(f"{path}?type=nothing")).json()["events"] == []
+    assert (await client.get(f"{path}?type=1%3B")).status_code == 422
+
+
+async def test_the_curve_shows_the_kept_branch_or_every_session(client: httpx.AsyncClient) -> None:
+    first = await register(client)
+    await send(client, first, began(), rows(2, count=50))
+    second = await register(client, nonce="start-2")
+    await send(client, second, began(position=30), rows(2, first=30, count=20))
+    path = f"/v1/jobs/{first['job']}/curve"
+    kept = (await client.get(path)).json()
+    assert kept["columns"]["position"] == [float(p) for p in range(50)]
+    assert kept["sessions"] == [1] * 30 + [2] * 20
+    everything = (await client.get(f"{path}?all_sessions=true")).json()
+    assert everything["rows_total"] == 70
+    assert everything["sessions"] == [1] * 50 + [2] * 20
+
+
 async def test_a_job_can_be_read_and_renamed(client: httpx.AsyncClient) -> None:
     job = (await register(client, tags={"team": "a"}))["job"]
     path = f"/v1/jobs/{job}"
@@ -233,7 +263,9 @@ async def test_curve_schedule_and_ledger_of_a_job(client: httpx.AsyncClient) -> 
     path = f"/v1/jobs/{registration['job']}"
     curve = (await client.get(f"{path}/curve?columns=loss")).json()
     assert set(curve["columns"]) == {"position", "step", "loss"}
-    assert len(curve["kinds"]) == len(curve["columns"]["loss"]) == 50
+    assert len(curve["columns"]["loss"]) == 50
+    assert curve["kinds"] == ["main"] * 50
+    assert (curve["segments"], curve["sessions"]) == ([0] * 50, [1] * 50)
     assert (await client.get(f"{path}/curve?columns=,")).status_code == 422
     pieces = (await client.get(f"{path}/schedule")).json()["pieces"]
     assert pieces[0]["start"] == 0

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from pacesetter_service.http.dependencies import (
@@ -26,6 +27,8 @@ from pacesetter_service.http.replies import json_reply, problems
 router = APIRouter(tags=["jobs"], dependencies=[READS_JOB])
 
 MAX_CURVE_COLUMNS = 20
+MAX_EVENT_TYPES = 20
+EventType = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,50}$")]
 
 
 @router.get("/v1/jobs/{job}/events", response_model=EventPage, responses=problems(404))
@@ -35,10 +38,15 @@ async def list_events(
     after: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     page_size: PageSize = 100,
     page_token: Annotated[str, Query(max_length=30)] = "",
+    type: Annotated[  # noqa: A002
+        list[EventType] | None,
+        Query(max_length=MAX_EVENT_TYPES, description="Only these types; may be given repeatedly."),
+    ] = None,
 ) -> Response:
     """List the audit trail, oldest first: every decision, its reason, its evidence, and who."""
     start = max(after, _event_number(page_token)) if page_token else after
-    page = await services.controller.events(job, start, min(page_size, MAX_PAGE_SIZE))
+    size = min(page_size, MAX_PAGE_SIZE)
+    page = await services.controller.events(job, start, size, tuple(type or ()))
     events = tuple(EventReply.model_validate(event) for event in page.items)
     return json_reply(EventPage(events=events, next_page_token=page.next_page_token))
 
@@ -51,8 +59,13 @@ async def get_curve(
         str, Query(max_length=1000, description="Column names, separated by commas.")
     ] = "loss,lr",
     max_points: Annotated[int, Query(ge=10, le=20_000)] = 2000,
+    all_sessions: bool = False,
 ) -> Response:
-    """Return measured columns over position and step, downsampled."""
+    """Return measured columns over position and step, downsampled.
+
+    A session that resumes from a checkpoint trains some positions anew. What the sessions before it had measured there
+    is shown only with ``all_sessions``.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in columns.split(",") if name.strip()))
     if not 1 <= len(names) <= MAX_CURVE_COLUMNS:
         raise ApiProblem(
@@ -61,7 +74,7 @@ async def get_curve(
             f"columns names {len(names)} columns.",
             hint=f"Name 1 to {MAX_CURVE_COLUMNS}, such as columns=loss,lr.",
         )
-    view = await services.controller.curve(job, names, max_points)
+    view = await services.controller.curve(job, names, max_points, all_sessions=all_sessions)
     return json_reply(CurveReply.model_validate(view))
 
 

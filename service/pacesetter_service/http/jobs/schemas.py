@@ -84,6 +84,11 @@ class CurveReply(Reply):
 
     columns: dict[str, list[float]]
     kinds: list[str]
+    """Of the segment each row belongs to: main, probe or branch."""
+    segments: list[int]
+    """Its ``seq``; 0 is the base schedule."""
+    sessions: list[int]
+    """Number of the session that measured the row."""
     rows_total: int
 
 
