@@ -33,6 +33,7 @@ class Conductor:
         applied: Segments acknowledged as applied.
         refused: Segments refused.
         rows_of: ``seq`` of the segment whose rows are being collected.
+        unacknowledged: The segment whose first step comes next.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Conductor:
         self.units_per_step = 1.0
         self._waiting_seconds = waiting_seconds
         self._unjudged: list[float] = []
-        self._unacknowledged: Segment | None = None
+        self.unacknowledged: Segment | None = None
         self._verifiers = [Verifier(each.optimizer, each.index) for each in rates.groups]
         self._lr_before: list[float] = []
         self._left_multipliers: list[float] | None = None
@@ -160,13 +161,12 @@ class Conductor:
 
     def before_step(self) -> None:
         """Prepare the verification of a segment's first step."""
-        if self._unacknowledged is not None:
-            for verifier in self._verifiers:
-                verifier.arm()
+        for verifier in self._verifiers:
+            verifier.arm()
 
     def after_step(self, position: int) -> None:
         """Acknowledge the segment whose first step this was."""
-        segment, self._unacknowledged = self._unacknowledged, None
+        segment, self.unacknowledged = self.unacknowledged, None
         if segment is None:
             return
         groups = tuple(
@@ -191,7 +191,7 @@ class Conductor:
     def add_row(self, row: dict[str, Scalar]) -> None:
         """Add the row of one optimizer step of the running segment."""
         self._rows_seen += 1
-        self.reporter.add_row(row, report=self._rows_seen % self._report_every == 0)
+        self.reporter.rows.add(row, report=self._rows_seen % self._report_every == 0)
 
     def send_rows(self) -> None:
         """Send the rows of the running segment, the last one included."""
@@ -363,7 +363,7 @@ class Conductor:
         if self.states.source is not None:
             self.states.source.hold(segment.data == "hold")
         self._watch(segment)
-        self._unacknowledged = None if effect.again else segment
+        self.unacknowledged = None if effect.again else segment
         if self._fell_back and not effect.again:
             self._fell_back = False
             logger.info("steered again: segment %d", segment.seq)
@@ -400,7 +400,7 @@ class Conductor:
 
     @_do.register
     def _finish(self, effect: fx.Finish) -> None:
-        self._unacknowledged = None
+        self.unacknowledged = None
         if effect.stop is not None:
             self.reporter.acknowledge(
                 fx.Acknowledge(effect.stop, "applied"), self.follower.position

@@ -55,8 +55,7 @@ class DisabledRun(Run):
     ) -> bool:
         """Make one optimizer step."""
         del loss
-        taken = self._optimizing.step(grad_norm, max_grad_norm).taken
-        if not taken:
+        if self._optimizing.step(grad_norm, max_grad_norm) is None:
             self._missed += 1
             return False
         self._steps += 1

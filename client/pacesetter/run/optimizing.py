@@ -6,7 +6,6 @@ reading that waits for the device once a step, which torch's scaler does itself 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -22,12 +21,8 @@ GRADIENT_L2, GRADIENT_L1, PARAMETER_L2 = "grad_norm", "grad_norm_l1", "parameter
 STATISTICS = (GRADIENT_L2, GRADIENT_L1, PARAMETER_L2)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was seen on the way of one step, by column name."""
-
-    taken: bool
-    columns: dict[str, Scalar]
+Measured = dict[str, Scalar]
+"""What was seen on the way of one step, by column name."""
 
 
 class OptimizerSteps:
@@ -61,8 +56,8 @@ class OptimizerSteps:
             for hook in self._watch(label, optimizer)
         ]
 
-    def step(self, grad_norm: Scalar, max_grad_norm: float | None) -> Measured:
-        """Make one step.
+    def step(self, grad_norm: Scalar, max_grad_norm: float | None) -> Measured | None:
+        """Make one step; return what was seen on the way, or None if an overflow made the scaler skip it.
 
         Args:
             grad_norm: The norm that the training code already has, or None.
@@ -71,7 +66,7 @@ class OptimizerSteps:
         Raises:
             LearningRateConflict: Somebody else moved a learning rate; nothing was stepped by that optimizer.
         """
-        columns: dict[str, Scalar] = {}
+        columns: Measured = {}
         if self._wanted or max_grad_norm is not None:
             self._measure(columns, grad_norm, max_grad_norm)
         if grad_norm is not None:
@@ -86,7 +81,7 @@ class OptimizerSteps:
             self._scaler.update()
         for optimizer in self._outer:
             optimizer.zero_grad(set_to_none=True)
-        return Measured(self._fired, columns)
+        return columns if self._fired else None
 
     def learning_rates(self) -> dict[str, float]:
         """Return what every group shows now."""
@@ -102,9 +97,7 @@ class OptimizerSteps:
             hook.remove()
         self._hooks = []
 
-    def _measure(
-        self, columns: dict[str, Scalar], grad_norm: Scalar, max_grad_norm: float | None
-    ) -> None:
+    def _measure(self, columns: Measured, grad_norm: Scalar, max_grad_norm: float | None) -> None:
         """Measure on unscaled gradients before clipping, then clip."""
         self._unscale()
         statistics = self._statistics or self._open_statistics()
@@ -159,9 +152,11 @@ class OptimizerSteps:
             del args, kwargs
             if rates is not None:
                 rates.check(label)
-            found = getattr(optimizer, "found_inf", None) if self._scaler is not None else None
-            if not (isinstance(found, Tensor) and bool(found)):
-                self._fired = True
+            if self._scaler is not None:
+                found = getattr(optimizer, "found_inf", None)
+                if isinstance(found, Tensor) and bool(found):
+                    return
+            self._fired = True
 
         return before_step
 

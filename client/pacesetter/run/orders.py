@@ -32,6 +32,7 @@ class Orders:
         sync_every: Steps between two exchanges of several ranks.
 
     Attributes:
+        alone: Whether there is one rank only.
         inbox: Segments that arrived and were not judged yet, in order.
         registration: The service's answer, once it is here.
         silenced: Whether a newer session of the job has taken over.
@@ -40,6 +41,7 @@ class Orders:
     def __init__(self, transport: Transport, ranks: Ranks, sync_every: int) -> None:
         self.transport = transport
         self.ranks = ranks
+        self.alone = ranks.world_size == 1
         self.sync_every = sync_every
         self.inbox: deque[Order] = deque()
         self.registration: Registration | None = None
@@ -95,7 +97,7 @@ class Orders:
 
     def due(self, *, over: bool) -> bool:
         """Whether the ranks look for news at this step; ``over`` says that a segment ends here."""
-        if self.ranks.world_size == 1:
+        if self.alone:
             return True
         self._calls += 1
         return over or self._calls % self.sync_every == 0
@@ -106,7 +108,7 @@ class Orders:
         Raises:
             ConfigurationError: This rank stands elsewhere than rank 0.
         """
-        if self.ranks.world_size > 1:
+        if not self.alone:
             self._exchange(position)
         else:
             self.silenced = self.transport.silenced

@@ -5,6 +5,7 @@ never unpickles anything.
 """
 
 import json
+import struct
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,11 @@ import torch.distributed as dist
 
 GROUP_TIMEOUT_SECONDS = 600.0
 """Timeout of the control group; every wait for the service stays below half of it."""
+
+FIRST_BYTES = 248
+"""What travels with the length in one message: all there is in an exchange without news."""
+
+_LENGTH = struct.Struct("<q")
 
 
 class Ranks:
@@ -50,14 +56,23 @@ class GlooRanks(Ranks):
     def share(self, document: Any) -> Any:
         """Return rank 0's ``document`` on every rank."""
         payload = json.dumps(document).encode() if self.speaks else b""
-        length = torch.tensor([len(payload)], dtype=torch.int64)
-        dist.broadcast(length, src=0, group=self._group)
+        first = bytearray(_LENGTH.pack(len(payload)) + payload[:FIRST_BYTES])
+        first.extend(bytes(_LENGTH.size + FIRST_BYTES - len(first)))
+        self._broadcast(first)
+        (length,) = _LENGTH.unpack_from(first)
+        rest = bytearray(max(0, length - FIRST_BYTES))
         if self.speaks:
-            body = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
-        else:
-            body = torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(body, src=0, group=self._group)
-        return document if self.speaks else json.loads(bytes(body.numpy()))
+            rest[:] = payload[FIRST_BYTES:]
+        if rest:
+            self._broadcast(rest)
+        if self.speaks:
+            return document
+        return json.loads((first[_LENGTH.size :] + rest)[:length])
+
+    def _broadcast(self, payload: bytearray) -> None:
+        """Overwrite ``payload`` with rank 0's, which is as long."""
+        shared = torch.frombuffer(payload, dtype=torch.uint8)
+        dist.broadcast(shared, src=0, group=self._group)
 
     def mean(self, values: list[float]) -> list[float]:
         """Return the mean over ranks of each value."""

@@ -35,6 +35,8 @@ class Group:
     """What was meant to be written."""
     read_back: float = field(init=False)
     """What the optimizer showed after writing."""
+    held: object = field(init=False, default=None)
+    """The very object that was written; None for a Tensor, which others may fill in place."""
     _tensor: torch.Tensor | None = field(init=False, default=None)
     _version: int = field(init=False, default=0)
 
@@ -53,8 +55,9 @@ class Group:
             # Reading a Tensor on an accelerator waits for it, so there its identity and version stand for its value.
             self._tensor, self._version = current, current._version
             self.read_back = float(current) if current.device.type == "cpu" else lr
+            self.held = None
         else:
-            holder["lr"] = lr
+            holder["lr"] = self.held = lr
             self._tensor = None
             self.read_back = holder["lr"]
 
@@ -180,6 +183,8 @@ class LearningRates:
             LearningRateConflict: Somebody else moved one since.
         """
         for group in self.by_optimizer[label]:
+            if group.optimizer.param_groups[group.index]["lr"] is group.held:
+                continue  # the usual case, at every step
             moved = group.moved()
             if moved is not None:
                 raise _conflict(group, moved)

@@ -18,7 +18,7 @@ from pacesetter.protocol import (
 )
 from pacesetter.run.effects import Acknowledge, End
 from pacesetter.run.ledger import Ledger
-from pacesetter.run.rows import Rows, Scalar
+from pacesetter.run.rows import Rows
 from pacesetter.run.verification import PendingVerification, Resolution
 from pacesetter.transport.base import Transport
 
@@ -81,13 +81,9 @@ class Reporter:
         )
         self._transport.flush()
 
-    def row_is_due(self) -> bool:
-        """Whether the rows should leave now."""
-        return self.rows.count >= FLUSH_ROWS or time.perf_counter() >= self._flush_at
-
-    def add_row(self, row: dict[str, Scalar], *, report: bool) -> None:
-        """Add the row of one optimizer step."""
-        self.rows.add(row, report=report)
+    def rows_are_due(self, now: float) -> bool:
+        """Whether the rows should leave now; ``now`` is ``time.perf_counter()``."""
+        return now >= self._flush_at or self.rows.count >= FLUSH_ROWS
 
     def send_rows(self, seq: int, position: int) -> None:
         """Send the rows collected so far."""

@@ -1,11 +1,13 @@
-"""Rows measured in a segment, kept as columns until a report takes them.
+"""Rows measured in a segment, kept until a report takes them as columns.
 
+The training loop only appends; turning rows into columns is the transport's thread's work.
 A scalar on an accelerator is copied into a preallocated buffer on its device, and from there to the host once a report:
 nothing in the training loop waits for the device.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -33,70 +35,51 @@ class _HostCopy:
             column[row] = value
 
 
-class Column:
-    """One named scalar a row.
+class _DeviceColumn:
+    """One named scalar of a device, kept there until a report."""
 
-    Args:
-        on_device: Keep tensors where they are until :meth:`take`; False reads them at once, which is what a CPU wants.
-    """
-
-    def __init__(self, *, on_device: bool) -> None:
-        self.on_device = on_device
-        self._values: list[float | None] = []
-        self._buffer: torch.Tensor | None = None
+    def __init__(self, device: torch.device) -> None:
+        self._buffer = torch.empty(CAPACITY, dtype=torch.float32, device=device)
         self._rows: list[int] = []
 
-    def append(self, value: Scalar) -> None:
-        """Add the next row's value."""
-        if isinstance(value, torch.Tensor):
-            if self.on_device:
-                self._keep(value)
-                return
-            value = value.item()
-        self._values.append(value)
-
-    def _keep(self, value: torch.Tensor) -> None:
-        if self._buffer is None:
-            self._buffer = torch.empty(CAPACITY, dtype=torch.float32, device=value.device)
+    def keep(self, value: torch.Tensor, row: int) -> None:
+        """Copy the value for ``row``, without waiting for the device."""
         self._buffer[len(self._rows)].copy_(value.detach().reshape(()), non_blocking=True)
-        self._rows.append(len(self._values))
-        self._values.append(None)
+        self._rows.append(row)
 
-    def take(self) -> Callable[[], list[float | None]]:
-        """Empty the column; return what yields its values, to be called from any thread."""
-        values, self._values = self._values, []
-        if self._buffer is None or not self._rows:
-            return lambda: values
-        copy = _to_host(self._buffer[: len(self._rows)], tuple(self._rows))
-        self._rows = []
-
-        def resolve() -> list[float | None]:
-            copy.fill(values)
-            return values
-
-        return resolve
+    def take(self) -> _HostCopy:
+        """Empty the column; return its values on their way to the host."""
+        rows, self._rows = tuple(self._rows), []
+        return _to_host(self._buffer[: len(rows)], rows)
 
 
 class Rows:
-    """The rows of the running segment."""
+    """The rows of the running segment.
+
+    Args:
+        on_device: Keep tensors where they are until a report; False reads them at once, which is what a CPU wants.
+    """
 
     def __init__(self, *, on_device: bool) -> None:
         self._on_device = on_device
-        self._columns: dict[str, Column] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._columns: dict[str, _DeviceColumn] = {}
         self._last: dict[str, Scalar] | None = None
         self.count = 0
 
     def add(self, row: dict[str, Scalar], *, report: bool) -> None:
-        """Add a row; one that need not be reported is kept until the next, in case it is the segment's last."""
+        """Add a row, which is the rows' own from now on.
+
+        One that need not be reported is kept until the next, in case it is the segment's last.
+        """
         if not report:
             self._last = row
             return
         self._last = None
-        columns = self._columns
-        if columns.keys() != row.keys():
-            self._match(row)
         for name, value in row.items():
-            columns[name].append(value)
+            if isinstance(value, torch.Tensor):
+                row[name] = self._keep(name, value)
+        self._rows.append(row)
         self.count += 1
 
     def close(self) -> None:
@@ -107,20 +90,27 @@ class Rows:
 
     def take(self) -> TakeColumns:
         """Empty the rows; return what yields them as columns, to be called from any thread."""
-        pending = {name: column.take() for name, column in self._columns.items()}
-        self.count = 0
+        rows, self._rows = self._rows, []
+        copies = {name: column.take() for name, column in self._columns.items()}
         self._columns = {}
-        return lambda: {name: resolve() for name, resolve in pending.items()}
+        self.count = 0
 
-    def _match(self, row: dict[str, Scalar]) -> None:
-        """Give every name a column, and every column a value in ``row``."""
-        for name in row.keys() - self._columns.keys():
-            column = Column(on_device=self._on_device)
-            for _ in range(self.count):
-                column.append(None)
-            self._columns[name] = column
-        for name in self._columns.keys() - row.keys():
-            row[name] = None
+        def resolve() -> Columns:
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns: Columns = {name: [row.get(name) for row in rows] for name in names}
+            for name, copy in copies.items():
+                copy.fill(columns[name])
+            return columns
+
+        return resolve
+
+    def _keep(self, name: str, value: torch.Tensor) -> float | None:
+        if not self._on_device:
+            return value.item()
+        if name not in self._columns:
+            self._columns[name] = _DeviceColumn(value.device)
+        self._columns[name].keep(value, self.count)
+        return None
 
 
 def _settled(value: Scalar) -> Scalar:

@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ class Run:
             return False
         units = self._units(tokens)
         conductor = self._conductor
-        conductor.before_step()
+        if conductor.unacknowledged is not None:
+            conductor.before_step()
         try:
             measured = self._optimizing.step(grad_norm, max_grad_norm)
         except LearningRateConflict as error:
@@ -168,7 +170,7 @@ class Run:
             self._transport.flush()
             raise
         self._in_hand = None
-        if not measured.taken:
+        if measured is None:
             self._skipped += 1
             self._ledger.discard(tokens or 0)
             return False
@@ -398,29 +400,36 @@ class Run:
         conductor, follower = self._conductor, self._follower
         running = follower.running
         position = follower.position
+        now = time.perf_counter()
         self._session_steps += 1
         conductor.add_row(self._row(position, loss, tokens, measured))
-        conductor.after_step(position)
+        if conductor.unacknowledged is not None:
+            conductor.after_step(position)
         follower.advance(units, tokens)
-        assert running.kind != "stop"
-        self._ledger.count(running.kind, tokens)
-        if running.kind == "main":
+        kind = running.kind
+        assert kind != "stop"
+        self._ledger.count(kind, tokens, now)
+        if kind == "main":
             conductor.step += 1
             conductor.tokens += tokens
-        over = follower.position >= follower.boundary
-        due = conductor.orders.due(over=over)
-        stopped = conductor.judge_loss(loss, due=due, over=over)
-        if (
-            (due and conductor.orders.arrived(follower.position))
-            or over
-            or stopped is not None
-            or conductor.restless
-        ):
-            conductor.turn(stopped)
+        self._follow(loss)
         if not follower.finished:
             self._rates.write(follower.position)
-        if conductor.reporter.row_is_due():
+        if conductor.reporter.rows_are_due(now):
             conductor.look_around()
+
+    def _follow(self, loss: Loss) -> None:
+        """Look for news and for reasons to leave the running segment; act on them."""
+        conductor, follower = self._conductor, self._follower
+        orders = conductor.orders
+        over = follower.position >= follower.boundary
+        due = orders.alone or orders.due(over=over)
+        stopped = None
+        if conductor.clauses.clauses:
+            stopped = conductor.judge_loss(loss, due=due, over=over)
+        news = due and orders.arrived(follower.position)
+        if news or over or stopped is not None or (orders.silenced and conductor.restless):
+            conductor.turn(stopped)
 
     def _row(self, position: int, loss: Loss, tokens: int, measured: Measured) -> dict[str, Scalar]:
         first = self._rates.groups[0]
@@ -434,9 +443,9 @@ class Run:
         if tokens:
             row["tokens"] = tokens
             self._note_batch_size(tokens)
-        if measured.columns:
-            row.update(measured.columns)
-            self._clip_rate.count(measured.columns.get("clipped"))
+        if measured:
+            row.update(measured)
+            self._clip_rate.count(measured.get("clipped"))
         return row
 
     def _note_batch_size(self, tokens: int) -> None:
