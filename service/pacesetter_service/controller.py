@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 
 from pacesetter_service.access import idempotency, tokens
 from pacesetter_service.database import check_schema, migrate, open_store
-from pacesetter_service.errors import ControllerError, StorageError
+from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.lifecycle import Verb
 from pacesetter_service.jobs.registration import assess, would_register
@@ -213,10 +213,15 @@ class Controller:
         woken = self._wakeups.subscribe(job_id)
         try:
             while not self._wakeups.closed:
-                page = await self.segments_after(job_id, session_id, after)
+                try:
+                    arrived = bool((await self.segments_after(job_id, session_id, after)).segments)
+                except Busy:
+                    arrived = (
+                        False  # whoever waits has time: the database may be back by the next look
+                    )
                 left = deadline - time.monotonic()
-                if page.segments or left <= 0:
-                    return bool(page.segments)
+                if arrived or left <= 0:
+                    return arrived
                 # A notice may be lost with the connection it came by; the table is never wrong.
                 await wait_for(woken, min(left, POLL_SECONDS))
             return False

@@ -40,10 +40,10 @@ def problem_of(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
         ({"name": "tab\tbed"}, "name"),
         ({"overhead_cap": -1}, "overhead_cap"),
         ({"overhead_cap": "NaN"}, "overhead_cap"),
-        ({"groups": [{"name": "a", "base_lr": "Infinity"}]}, "groups.0.base_lr"),
+        ({"groups": [{"name": "a", "base_lr": "Infinity"}]}, "groups[0].base_lr"),
         (
             {"groups": [{"name": "a", "base_lr": 1, "weight_decay": "Infinity"}]},
-            "groups.0.weight_decay",
+            "groups[0].weight_decay",
         ),
         ({"limits": {"max_multiplier": "Infinity"}}, "limits.max_multiplier"),
     ],

@@ -38,7 +38,7 @@ async def list_events(
     after: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     page_size: PageSize = 100,
     page_token: Annotated[str, Query(max_length=30)] = "",
-    type: Annotated[  # noqa: A002
+    type: Annotated[
         list[EventType] | None,
         Query(max_length=MAX_EVENT_TYPES, description="Only these types; may be given repeatedly."),
     ] = None,

@@ -12,6 +12,7 @@ from time import monotonic
 from pacesetter.protocol import Segment, SegmentPage
 from sse_starlette import ServerSentEvent
 
+from pacesetter_service.errors import Busy
 from pacesetter_service.http.services import Services
 
 RETRY_MILLISECONDS = 3000
@@ -74,7 +75,10 @@ async def stream_segments(
             if services.closing.is_set() or remaining <= 0:
                 break
             await cursor.wait(min(remaining, POLL_SECONDS))
-            page = await cursor.read()
+            try:
+                page = await cursor.read()
+            except Busy:
+                break  # the client comes back, from where it stands
         yield ServerSentEvent(event="reconnect", data="{}")
 
 
