@@ -58,6 +58,11 @@ class ControllerProcess:
         if wait:
             eventually(self.is_ready, f"the controller to be ready; see {self.log}")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
     def is_ready(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
@@ -76,7 +81,7 @@ class ControllerProcess:
     def stop(self) -> None:
         """SIGTERM, and fail if it takes longer than 10 s."""
         self.api.close()
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.is_running:
             self.process.terminate()
             self.process.wait(timeout=10)
 

@@ -61,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--gate", type=str, nargs="*", default=[], help="step:file")
+    parser.add_argument("--await-segment", type=int, help="wait for news before this step")
     parser.add_argument("--strategy", default="autolrs")
     return parser.parse_args()
 
@@ -108,6 +109,8 @@ def main() -> None:
         for inputs, labels in run.batches(Digits()):
             if step in gates:
                 wait_for(gates[step])
+            if step == arguments.await_segment and not run._transport.wait(GATE_SECONDS):
+                raise SystemExit("no segment ever came")
             position, on_main = run.position, run.on_main_line
             if on_main and position in arguments.save_at and position not in saved_at:
                 saved_at.add(position)

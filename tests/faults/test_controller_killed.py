@@ -44,54 +44,64 @@ def assert_as_undisturbed(
 def test_killed_during_a_suggestion_and_restarted(
     controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed, decision: int
 ) -> None:
-    job = JobProcess(tmp_path, "job", controller.url, "killed")
-    eventually(lambda: ended_segments(controller, "killed") >= decision, "a probe to end")
+    name = f"suggestion-{decision}"
+    job = JobProcess(tmp_path, "job", controller.url, name)
+    eventually(lambda: ended_segments(controller, name) >= decision, "a probe to end")
     controller.kill()
     controller.start()
-    assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
+    assert_as_undisturbed(controller, name, job.finish(), undisturbed)
+
+
+def test_killed_during_a_suggestion_on_postgresql(
+    postgresql_url: str, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    controller = ControllerProcess(tmp_path / "controller", postgresql_url)
+    try:
+        controller.start()
+        job = JobProcess(tmp_path, "job", controller.url, "killed")
+        eventually(lambda: ended_segments(controller, "killed") >= 3, "a probe to end")
+        controller.kill()
+        controller.start()
+        assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
+    finally:
+        controller.stop()
 
 
 def test_killed_right_after_a_report_and_restarted(
     controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    job = JobProcess(tmp_path, "job", controller.url, "killed")
+    job = JobProcess(tmp_path, "job", controller.url, "reported")
 
     def has_measurements() -> bool:
-        known = controller.job_id("killed")
+        known = controller.job_id("reported")
         return known is not None and bool(controller.events(known, "measurements"))
 
     eventually(has_measurements, "the first rows")
     controller.kill()
     controller.start()
-    assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
+    assert_as_undisturbed(controller, "reported", job.finish(), undisturbed)
 
 
 def test_restarted_after_the_waiting_bound_falls_back_and_is_steered_again(
     controller: ControllerProcess, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "gate"
-    job = JobProcess(
-        tmp_path, "job", controller.url, "late", "--waiting", "1", "--gate", f"400:{gate}"
-    )
+    options = ("--waiting", "0.5", "--await-segment", "400")
+    job = JobProcess(tmp_path, "job", controller.url, "late", *options)
     eventually(lambda: ended_segments(controller, "late") >= 2, "a probe to end")
     controller.kill()
+    # By then the job has fallen back: no probe is that long.
     eventually(lambda: len(job.rows()) >= 400, "the job to go on by itself")
     controller.start()
+    rows = job.finish()
     known = controller.job_id("late")
     assert known is not None
-    fell_back = eventually(lambda: controller.events(known, "fell_back"), "the fallback's record")
-    follows = fell_back[0]["body"]["follows"]
-
-    def planned_anew() -> bool:
-        return any(s["after"] == follows and s["when"] == "now" for s in sent(controller, known))
-
-    eventually(planned_anew, "a segment that continues what the job fell back to")
-    gate.touch()
-    rows = job.finish()
+    fell_back = controller.events(known, "fell_back")[0]
+    follows = fell_back["body"]["follows"]
+    assert any(s["after"] == follows and s["when"] == "now" for s in sent(controller, known))
     later = [
-        event
+        event["segment"]
         for event in controller.events(known, "acknowledgement")
-        if event["number"] > fell_back[0]["number"] and event["body"]["status"] == "applied"
+        if event["number"] > fell_back["number"] and event["body"]["status"] == "applied"
     ]
     assert later, "the job was not steered again after its fallback"
     assert sorted(main_line(rows)) == list(range(1000))

@@ -12,81 +12,82 @@ pytestmark = pytest.mark.faults
 CHECKPOINT_AT, KILLED_AT = 200, 700
 
 
-def first_probe_after(rows: list[dict[str, object]], position: int) -> int:
-    """Return the first step of the first probe that left the main line beyond ``position``."""
-    return next(
-        int(str(row["step"]))
-        for row in rows
-        if not row["main"] and int(str(row["position"])) >= position
-    )
+class Interrupted:
+    """A job that saved a checkpoint at 200 and stands at a gate, on the main line at 700 or in a later probe."""
+
+    def __init__(
+        self,
+        controller: ControllerProcess,
+        folder: Path,
+        undisturbed: Undisturbed,
+        where: str,
+        name: str,
+    ) -> None:
+        on_main = where == "main"
+        step = undisturbed.step_at(KILLED_AT if on_main else 300, main=on_main)
+        step += 0 if on_main else 2
+        self.controller, self.folder, self.name = controller, folder, name
+        self.gate, self.checkpoint = folder / "gate", folder / "checkpoint.pt"
+        options = ("--save-at", str(CHECKPOINT_AT), "--gate", f"{step}:{self.gate}")
+        self.process = self._start("first", *options)
+        eventually(lambda: len(self.process.rows()) >= step, f"the job to reach step {step}")
+
+    def resumed(self, *options: str) -> JobProcess:
+        return self._start("second", "--resume", *options)
+
+    def _start(self, label: str, *options: str) -> JobProcess:
+        checkpoint = ("--checkpoint", str(self.checkpoint))
+        url = self.controller.url
+        return JobProcess(self.folder, label, url, self.name, *checkpoint, *options)
+
+    def ledger(self) -> tuple[int, int, int]:
+        """Return the probe steps that were sent and kept, those that the cap allows, and the steps done again."""
+        view = self.controller.get(f"/v1/jobs/{self._job}/ledger")
+        allowed = int(view["overhead_cap"] * view["budget"])
+        return view["planned_probe"], allowed, view["redone"]
+
+    def seqs(self) -> list[int]:
+        page = self.controller.get(f"/v1/jobs/{self._job}/segments", after=0, wait=0)
+        return [segment["seq"] for segment in page["segments"]]
+
+    @property
+    def _job(self) -> str:
+        job = self.controller.job_id(self.name)
+        assert job is not None
+        return job
 
 
-@pytest.mark.parametrize("where", ["main", "probe"])
-@pytest.mark.parametrize("zombie", [False, True], ids=["killed", "old-process-alive"])
-def test_resumes_the_main_line_from_an_older_checkpoint(
-    controller: ControllerProcess,
-    tmp_path: Path,
-    undisturbed: Undisturbed,
-    where: str,
-    zombie: bool,
-) -> None:
-    rows = undisturbed.rows
-    late = next(row["step"] for row in rows if row["main"] and row["position"] == KILLED_AT)
-    step = late if where == "main" else first_probe_after(rows, 300) + 2
-    gate, checkpoint = tmp_path / "gate", tmp_path / "checkpoint.pt"
-    common = ("--checkpoint", str(checkpoint))
-    first = JobProcess(
-        tmp_path,
-        "first",
-        controller.url,
-        "resumed",
-        *common,
-        "--save-at",
-        str(CHECKPOINT_AT),
-        "--gate",
-        f"{step}:{gate}",
-    )
-    eventually(lambda: len(first.rows()) >= step, f"the job to reach step {step}")
-    if not zombie:
-        first.kill()
-    second = JobProcess(tmp_path, "second", controller.url, "resumed", *common, "--resume")
-    resumed = second.finish()
-    if zombie:
-        gate.touch()
-        first.finish()
-    expected = {p: lr for p, lr in main_line(rows).items() if p >= CHECKPOINT_AT}
-    assert main_line(resumed) == expected
-    losses = {row["position"]: row["loss"] for row in rows if row["main"]}
-    assert {row["position"]: row["loss"] for row in resumed if row["main"]} == {
+def assert_same_main_line(rows: list[dict[str, object]], undisturbed: Undisturbed) -> None:
+    """Rates and losses from the checkpoint on, to the bit."""
+    expected = {p: lr for p, lr in main_line(undisturbed.rows).items() if p >= CHECKPOINT_AT}
+    assert main_line(rows) == expected
+    losses = {row["position"]: row["loss"] for row in undisturbed.rows if row["main"]}
+    assert {row["position"]: row["loss"] for row in rows if row["main"]} == {
         position: losses[position] for position in expected
     }
 
 
-def test_the_old_process_steers_nothing(
-    controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed
+@pytest.mark.parametrize("where", ["main", "probe"])
+def test_resumes_the_main_line_from_an_older_checkpoint(
+    controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed, where: str
 ) -> None:
-    gate, checkpoint = tmp_path / "gate", tmp_path / "checkpoint.pt"
-    step = next(
-        row["step"] for row in undisturbed.rows if row["main"] and row["position"] == KILLED_AT
-    )
-    common = ("--checkpoint", str(checkpoint))
-    first = JobProcess(
-        tmp_path,
-        "first",
-        controller.url,
-        "zombie",
-        *common,
-        "--save-at",
-        str(CHECKPOINT_AT),
-        "--gate",
-        f"{step}:{gate}",
-    )
-    eventually(lambda: len(first.rows()) >= step, f"the job to reach step {step}")
-    JobProcess(tmp_path, "second", controller.url, "zombie", *common, "--resume").finish()
-    job = controller.job_id("zombie")
-    assert job is not None
-    before = len(controller.get(f"/v1/jobs/{job}/segments", after=0, wait=0)["segments"])
-    gate.touch()
-    rows = first.finish()
-    assert len(controller.get(f"/v1/jobs/{job}/segments", after=0, wait=0)["segments"]) == before
+    job = Interrupted(controller, tmp_path, undisturbed, where, f"killed-{where}")
+    job.process.kill()
+    assert_same_main_line(job.resumed().finish(), undisturbed)
+    planned, allowed, redone = job.ledger()
+    assert 0 < planned <= allowed
+    # What was not reported before the kill was not recorded, so it cannot count as done again.
+    assert 0 < redone <= KILLED_AT - CHECKPOINT_AT
+
+
+@pytest.mark.parametrize("where", ["main", "probe"])
+def test_resumes_while_the_old_process_lives_which_steers_nothing(
+    controller: ControllerProcess, tmp_path: Path, undisturbed: Undisturbed, where: str
+) -> None:
+    job = Interrupted(controller, tmp_path, undisturbed, where, f"zombie-{where}")
+    assert_same_main_line(job.resumed().finish(), undisturbed)
+    before = job.seqs()
+    job.gate.touch()
+    rows = job.process.finish()
+    assert job.seqs() == before
     assert sorted(main_line(rows)) == list(range(1000))
