@@ -15,7 +15,7 @@ from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.checkpoints.disk import DiskStore
 from pacesetter.checkpoints.memory import MemoryStore
 from pacesetter.checkpoints.training import Training
-from pacesetter.errors import ConfigurationError
+from pacesetter.errors import ConfigurationError, SnapshotError
 
 _Item = TypeVar("_Item")
 
@@ -54,13 +54,18 @@ def open_store(
         )
     if where not in ("memory", "disk"):
         raise ConfigurationError(f"where is {where!r}; expected 'memory' or 'disk'")
-    training = Training(
-        [models] if isinstance(models, nn.Module) else _items(models),
-        [optimizers] if isinstance(optimizers, Optimizer) else _items(optimizers),
-        scaler,
-        extras or {},
-    )
     agreement = Agreement(process_group)
+    try:
+        training = Training(
+            [models] if isinstance(models, nn.Module) else _items(models),
+            [optimizers] if isinstance(optimizers, Optimizer) else _items(optimizers),
+            scaler,
+            extras or {},
+        )
+    except SnapshotError as problem:
+        agreement.raise_together(problem)
+        raise
+    agreement.raise_together(None)
     if where == "memory":
         return MemoryStore(training, agreement, max_snapshot_bytes=max_snapshot_bytes)
     return _open_on_disk(training, agreement, directory, max_snapshot_bytes)

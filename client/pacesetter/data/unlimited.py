@@ -87,6 +87,10 @@ class StatefulSource(_UnlimitedSource):
         state = copy.deepcopy(self._loader.state_dict()) if self._walk.batch else None
         return self._walk.position(state).to_document()
 
+    def place(self) -> dict[str, Any]:
+        """Return the position without the loader's state, which takes a deep copy."""
+        return self._walk.position().to_document()
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position; read forward to it if the loader's state is missing or of other epochs than now."""
         self._thaw()

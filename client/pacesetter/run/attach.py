@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
-from urllib.parse import quote
 
 from pydantic import ValidationError
 from torch import nn
@@ -25,6 +24,7 @@ from pacesetter.run.ranks import Ranks, find_ranks
 from pacesetter.run.rates import LearningRates, unwrap
 from pacesetter.run.run import Options, Run
 from pacesetter.run.settings import Settings, check_settings
+from pacesetter.run.snapshots import SnapshotFolder
 from pacesetter.run.stopping import ACCELERATOR_LAG_STEPS
 from pacesetter.run.validating import Validate, Validation
 from pacesetter.schedules import Schedule
@@ -123,7 +123,7 @@ def _build(
     rates = LearningRates(inner, settings.get("controls"))
     _check_spec(job, rates)
     statistics = tuple(settings.get("statistics", ()))
-    store = _store(job, models, inner, scaler, extras, settings)
+    store = _store(job, ranks, models, inner, scaler, extras, settings)
     return Run(
         job,
         rates=rates,
@@ -198,6 +198,7 @@ def _check_spec(job: Job, rates: LearningRates) -> None:
 
 def _store(
     job: Job,
+    ranks: Ranks,
     models: Mapping[str, nn.Module],
     optimizers: Mapping[str, Optimizer],
     scaler: Any,
@@ -208,24 +209,40 @@ def _store(
     rollback = settings.get("rollback")
     if rollback == "none":
         return None
-    root = settings.get("directory") or os.environ.get("PACESETTER_DIR") or ".pacesetter"
-    # A folder for each process start: an older process of the job may still live, and be inside a probe.
-    folder = Path(root) / "snapshots" / quote(job.external_id, safe="") / job.nonce
+    folder = _claim_folder(job, ranks, settings) if rollback == "disk" else None
     try:
-        return open_store(
+        store = open_store(
             list(models.values()),
             list(optimizers.values()),
             scaler=scaler,
             extras=extras,
-            where="disk" if rollback == "disk" else "memory",
-            directory=folder if rollback == "disk" else None,
+            where="memory" if folder is None else "disk",
+            directory=None if folder is None else folder.path,
             max_snapshot_bytes=settings.get("max_snapshot_bytes"),
+            process_group=ranks.group,
         )
     except SnapshotError as error:
         if rollback is not None:
             raise
         logger.warning("no probes in this run: %s", error)
         return None
+    if folder is not None:
+        folder.remove_with(store)
+    return store
+
+
+def _claim_folder(job: Job, ranks: Ranks, settings: Settings) -> SnapshotFolder:
+    root = settings.get("directory") or os.environ.get("PACESETTER_DIR") or ".pacesetter"
+    folder = SnapshotFolder(Path(root) / "snapshots", job.external_id, job.nonce)
+    problem: SnapshotError | None = None
+    try:
+        folder.claim()
+    except SnapshotError as error:
+        problem = error
+    failure = ranks.agree(None if problem is None else str(problem))
+    if failure is not None:
+        raise problem or SnapshotError(failure)
+    return folder
 
 
 def _transport(ranks: Ranks, settings: Settings) -> Transport:

@@ -252,12 +252,10 @@ class Conductor:
         """Return code and detail of why the training code's limits or this job's abilities forbid a segment."""
         spec = self.spec
         assert spec is not None
-        on_main = self.follower.on_main_line
-        current = self.rates.multipliers() if on_main else self._left_multipliers
         refusal = check_segment(
             segment,
             spec.limits,
-            current_multiplier=current,
+            current_multiplier=self._multipliers_before(segment),
             budget_total=spec.budget.total,
             clock=spec.budget.clock,
             base_schedule=spec.base,
@@ -267,6 +265,14 @@ class Conductor:
             units_per_step=self.units_per_step,
         )
         return None if refusal is None else (refusal.code, refusal.detail)
+
+    def _multipliers_before(self, segment: Segment) -> list[float] | None:
+        """Return the multipliers of the main line's last step before ``segment``: often one that is yet to come."""
+        if not self.follower.on_main_line:
+            return self._left_multipliers
+        if segment.source == CURRENT and segment.start > self.follower.position:
+            return self.rates.multipliers_at(segment.start - self.units_per_step)
+        return self.rates.multipliers()
 
     # -- effects --
 

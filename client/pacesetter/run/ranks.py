@@ -27,10 +27,12 @@ class Ranks:
     Attributes:
         world_size: Number of ranks.
         speaks: Whether this rank talks to the service.
+        group: The process group of the ranks; None for one process.
     """
 
     world_size = 1
     speaks = True
+    group: Any | None = None
 
     def share(self, document: Any) -> Any:
         """Return rank 0's ``document`` on every rank (JSON values only)."""
@@ -51,7 +53,7 @@ class GlooRanks(Ranks):
     def __init__(self, timeout_seconds: float = GROUP_TIMEOUT_SECONDS) -> None:
         self.world_size = dist.get_world_size()
         self.speaks = dist.get_rank() == 0
-        self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
 
     def share(self, document: Any) -> Any:
         """Return rank 0's ``document`` on every rank."""
@@ -72,21 +74,21 @@ class GlooRanks(Ranks):
     def _broadcast(self, payload: bytearray) -> None:
         """Overwrite ``payload`` with rank 0's, which is as long."""
         shared = torch.frombuffer(payload, dtype=torch.uint8)
-        dist.broadcast(shared, src=0, group=self._group)
+        dist.broadcast(shared, src=0, group=self.group)
 
     def mean(self, values: list[float]) -> list[float]:
         """Return the mean over ranks of each value."""
         if not values:
             return []
         total = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(total, group=self._group)
+        dist.all_reduce(total, group=self.group)
         means: list[float] = (total / self.world_size).tolist()
         return means
 
     def agree(self, failure: str | None) -> str | None:
         """Return what went wrong on any rank."""
         flag = torch.tensor([0 if failure is None else 1], dtype=torch.int64)
-        dist.all_reduce(flag, group=self._group)
+        dist.all_reduce(flag, group=self.group)
         if int(flag) == 0:
             return None
         speaker: str | None = self.share(failure)

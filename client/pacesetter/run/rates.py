@@ -194,6 +194,15 @@ class LearningRates:
         for group in self.by_optimizer[label]:
             group.write(group.announced)
 
+    def multipliers_at(self, position: float) -> list[float]:
+        """Return the multiplier of each group at another position under what drives it now."""
+        values = {group.name: group.announced / group.base_lr for group in self.groups}
+        for lane in self._lanes:
+            value = lane.evaluate(position)
+            for group in lane.groups:
+                values[group.name] = value / group.base_lr if lane.absolute else value
+        return [values[group.name] for group in self.groups]
+
     def multipliers(self) -> list[float]:
         """Return the multiplier of each group as last written."""
         return [group.announced / group.base_lr for group in self.groups]

@@ -115,7 +115,11 @@ class Run:
             RegistrationRefused: The service will not steer this job as it was described.
             StateMismatch: The resumed state's place in the data does not fit ``loader``.
         """
-        source = open_source(loader, buffer_batches=self._options.buffer_batches)
+        source = open_source(
+            loader,
+            buffer_batches=self._options.buffer_batches,
+            process_group=self._ranks.group,
+        )
         self._conductor.states.source = source
         if self._resumption is not None and self._resumption.data is not None:
             source.load_state_dict(self._resumption.data)
@@ -123,7 +127,7 @@ class Run:
         while not self.done:
             # state_dict() speaks of the last step, so batches that were handed out since must come again.
             if self._in_hand is None and self.on_main_line:
-                self._in_hand = source.state_dict()
+                self._in_hand = source.place()
             yield source.next(probe=not self._follower.on_main_line)
 
     def count(self, batch: Any) -> int:
@@ -324,7 +328,10 @@ class Run:
         self._ledger.restart()
 
     def _keep_initial_state(self, resumed: bool) -> None:
-        """Keep the very first state, so that a segment can start from it; without room for it nothing is probed."""
+        """Keep the very first state, so that a segment can start from it; without room for it nothing is probed.
+
+        A resumed session never had that state, and gives its name to no other: a segment from it is refused there.
+        """
         if self._rollback == "none":
             return
         states = self._conductor.states

@@ -13,7 +13,11 @@ import torch
 import torch.distributed as dist
 from pacesetter.errors import RegistrationRefused
 from pacesetter.protocol import JobSpec, Registration, SegmentEnded
+from pacesetter.run.ranks import GlooRanks
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.support.service import ScriptedTransport, constant, segment
@@ -98,6 +102,39 @@ def refusal() -> dict[str, Any]:
     return {"code": None}
 
 
+def sharded() -> dict[str, Any]:
+    """FSDP2 through a probe: the main line is that of a run that never left it."""
+
+    def losses(segments: list[Any], inbox: tuple[Any, ...]) -> tuple[list[list[Any]], list[float]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+        mesh = init_device_mesh("cpu", (2,))
+        fully_shard(model[0], mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        torch.manual_seed(100 + dist.get_rank())
+        transport = ScriptedTransport(segments=segments)
+        transport.inbox.extend(inbox)
+        run = attach(model, optimizer, transport, sync_every=3, rollback="memory")
+        rows = train(run, model, never)
+        run.finish()
+        weights = [p.full_tensor().flatten() for p in model.parameters() if isinstance(p, DTensor)]
+        return rows, torch.cat(weights).tolist()
+
+    steady = constant(1.5)
+    rest = segment(3, 2, start=5, length=15, policy=steady)
+    probed, probed_weights = losses([MAIN, GUARDED], (rest,))
+    plain, weights = losses([segment(1, 0, when="now", length=20, policy=steady)], ())
+    return {"rows": probed, "plain": plain, "weights": probed_weights, "plain_weights": weights}
+
+
+def shared() -> list[int]:
+    """Return the lengths of documents that rank 0 shared, as they arrived."""
+    ranks = GlooRanks()
+    # With quotes, 248 bytes are what one message holds.
+    return [len(ranks.share("x" * size)) for size in (0, 245, 246, 247, 5000)]
+
+
 def disagreement() -> dict[str, Any]:
     """Each rank counts its own tokens: rank 1, which is not rank 0, says so."""
     model = Noisy()
@@ -147,6 +184,8 @@ def main() -> None:
         "refusal": refusal(),
         "late": late_news(),
         "disagreement": disagreement(),
+        "sharded": sharded(),
+        "shared": shared(),
     }
     out.write_text(json.dumps(results))
     dist.destroy_process_group()

@@ -89,3 +89,14 @@ def test_ranks_that_count_different_tokens_are_told(ranks: Seen) -> None:
     first, second = (seen["disagreement"]["error"] for seen in ranks)
     assert first is None
     assert "stands at 27 and rank 0 at 24" in second
+
+
+def test_a_sharded_model_comes_back_from_a_probe_bit_for_bit(ranks: Seen) -> None:
+    for seen in (each["sharded"] for each in ranks):
+        assert positions(seen["rows"], main=False) == list(range(5, 14))
+        assert [row for row in seen["rows"] if row[1]] == seen["plain"]
+        assert seen["weights"] == seen["plain_weights"]
+
+
+def test_what_rank_zero_shares_arrives_whole_whatever_its_length(ranks: Seen) -> None:
+    assert [seen["shared"] for seen in ranks] == [[0, 245, 246, 247, 5000]] * 2

@@ -18,6 +18,7 @@ from pacesetter.protocol import (
     SegmentEnded,
     SessionBegan,
 )
+from pacesetter.schedules import Linear, Schedule
 from pacesetter.transport import UnreadableSegment
 
 from tests.support.service import ScriptedTransport, constant, segment
@@ -217,6 +218,20 @@ def test_a_segment_above_the_limits_is_refused_and_training_goes_on() -> None:
     assert answers(transport) == [(1, "refused", "ABOVE_LIMIT")]
     assert {row["lr"] for row in rows} == {0.1}
     assert run.finish().refused == 1
+
+
+def test_a_segment_that_comes_later_is_judged_by_the_step_before_it() -> None:
+    decay = Schedule(length=20, floor=0.5, body=Linear())
+    first = segment(1, 0, when="now", length=10, policy=decay)
+    step_down = segment(2, 1, start=10, length=10, policy=constant(0.5))
+    step_up = segment(2, 1, start=10, length=10, policy=constant(1.25))
+    for later, expected in [(step_down, "applied"), (step_up, "refused")]:
+        # It arrives at 0, where the multiplier is 1; its own first step follows the 0.775 of position 9.
+        transport = ScriptedTransport(segments=[first, later])
+        limits = pacesetter.Limits(max_multiplier=2.0, max_change_per_step=1.6)
+        run, model, _ = start(transport, limits=limits)
+        train(run, model)
+        assert dict(answer[:2] for answer in answers(transport))[2] == expected
 
 
 def test_a_segment_that_cannot_be_read_is_refused() -> None:
