@@ -4,16 +4,23 @@ The strategy's ``advance`` on ``SegmentEnded`` includes reading its state, the f
 its grid and writing the state. Bare BoTorch is ``SingleTaskGP`` with a Matern-5/2 kernel and ``train_Yvar``, its own
 fit, and ``qLogNoisyExpectedImprovement`` evaluated on the same grid: what anyone would write first. Optuna's GPSampler
 tells and asks once on as many trials. All in turn in one process, on one thread, idle and with both cores busy.
+
+Over HTTP: from posting the report that ends a probe to holding the next segment, with the real service and its planning
+process on SQLite, bare BoTorch on as many observations right behind each one; and what reports to another job take
+meanwhile.
 """
 
 import contextlib
 import multiprocessing
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import torch
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
@@ -38,6 +45,8 @@ from pacesetter_search.strategies.autolrs.memory import Memory, Sent, Tried
 from pacesetter_search.surrogates import Response, TrainingSet, training_set
 
 from benchmarks.reporting import Report, arguments
+from benchmarks.suggest_over_http import WireJob, pinging
+from demo.service import serving
 
 SEED = 0
 BAR = 1.3
@@ -232,6 +241,45 @@ def measure(report: Report, load: str, count: int, rounds: int) -> None:
     report.row(f"autolrs / bare BoTorch, {place}", ratio, "ratio", f"<= {BAR}", ratio <= BAR)
 
 
+def over_http(report: Report, load: str, url: str, jobs: int) -> None:
+    """Measure the decisions of some jobs over HTTP, each followed by bare BoTorch on as many observations."""
+    found: dict[int, list[tuple[float, float]]] = {10: [], 100: []}
+    with httpx.Client(base_url=url, timeout=60.0) as api:
+        for index in range(jobs):
+            wire = WireJob(api, f"latency-{load}-{index}")
+            for around, pairs in found.items():
+                for count in range(around - 4, around + 5):
+                    wire.advance_to(count)
+                    decide = bare_botorch(count)
+                    began = time.perf_counter()
+                    decide()
+                    pairs.append((wire.latencies[-1], time.perf_counter() - began))
+    for around, pairs in found.items():
+        place = f"over HTTP, {load}, {around} observations"
+        report.row(f"autolrs {place}, median", 1e3 * statistics.median(a for a, _ in pairs), "ms")
+        ratio = statistics.median(a / b for a, b in pairs)
+        report.row(f"autolrs / bare BoTorch, {place}", ratio, "ratio", f"<= {BAR}", ratio <= BAR)
+
+
+def api_meanwhile(report: Report, url: str, rounds: int) -> None:
+    """Compare reports to another job while decisions are made with the same while none are, in turn."""
+    taken: dict[str, list[float]] = {"idle": [], "planning": []}
+    with httpx.Client(base_url=url, timeout=60.0) as api:
+        wire = WireJob(api, "latency-pinged")
+        for turn in range(1, rounds + 1):
+            began = time.perf_counter()
+            with pinging(url, f"ping-planning-{turn}", taken["planning"]):
+                wire.advance_to(20 * turn)
+            seconds = time.perf_counter() - began
+            with pinging(url, f"ping-idle-{turn}", taken["idle"]):
+                time.sleep(seconds)
+    quiet, disturbed = (1e3 * float(np.quantile(taken[key], 0.99)) for key in ("idle", "planning"))
+    report.row("a report, p99, nothing planned", quiet, "ms")
+    report.row("a report, p99, decisions one after another", disturbed, "ms")
+    ratio = disturbed / quiet
+    report.row("planning / nothing planned, p99 of a report", ratio, "ratio", "<= 2", ratio <= 2)
+
+
 def main() -> None:
     parser = arguments(__doc__)
     options = parser.parse_args()
@@ -248,6 +296,12 @@ def main() -> None:
     with busy(2):
         for count in (10, 100):
             measure(report, "both cores busy", count, rounds)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as url:
+        jobs = 2 if options.quick else 6
+        over_http(report, "idle", url, jobs)
+        with busy(2):
+            over_http(report, "both cores busy", url, jobs)
+        api_meanwhile(report, url, 5 if options.quick else 20)
     report.print()
     report.save(options.json)
 
