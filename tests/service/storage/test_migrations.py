@@ -15,8 +15,8 @@ from tests.service.storage.conftest import unheard
 
 
 @pytest.fixture
-def engine(database_url: str) -> Engine:
-    return open_store(database_url, unheard).engine
+def engine(empty_database_url: str) -> Engine:
+    return open_store(empty_database_url, unheard).engine
 
 
 def test_an_empty_database_is_brought_to_the_models(engine: Engine) -> None:
@@ -36,11 +36,11 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
     engine.dispose()
 
 
-def test_several_processes_may_migrate_at_once(database_url: str) -> None:
+def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
     failures: list[BaseException] = []
 
     def one() -> None:
-        engine = open_store(database_url, unheard).engine
+        engine = open_store(empty_database_url, unheard).engine
         try:
             migrate(engine)
         except BaseException as error:
@@ -56,7 +56,7 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
     assert failures == []
 
 
-async def test_a_newer_schema_is_left_alone(engine: Engine, database_url: str) -> None:
+async def test_a_newer_schema_is_left_alone(engine: Engine, empty_database_url: str) -> None:
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -65,7 +65,7 @@ async def test_a_newer_schema_is_left_alone(engine: Engine, database_url: str) -
             refused(engine)
     engine.dispose()
     with pytest.raises(SchemaTooNew):
-        await Controller.open(database_url, ControllerOptions(planning=False))
+        await Controller.open(empty_database_url, ControllerOptions(planning=False))
 
 
 def test_an_empty_schema_is_too_old_where_nobody_may_migrate(engine: Engine) -> None:
