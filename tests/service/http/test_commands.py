@@ -1,8 +1,10 @@
+import socket
 from pathlib import Path
 
 import pytest
 from pacesetter_service.cli import main
 from pacesetter_service.commands.migrate import migrate
+from pacesetter_service.commands.serve import serve
 from pacesetter_service.commands.token import create_token, list_tokens, revoke_token
 from pacesetter_service.errors import NotFound
 from pacesetter_service.settings import Settings, SettingsError
@@ -42,6 +44,20 @@ async def test_a_token_expires_within_reason_or_never(tmp_path: Path, days: floa
 async def test_migrate_makes_the_database(tmp_path: Path) -> None:
     await migrate(Settings(data_dir=tmp_path / "new"))
     assert (tmp_path / "new" / "pacesetter.db").exists()
+
+
+async def test_a_public_address_without_a_token_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="PACESETTER_ADMIN_TOKEN"):
+        await serve(Settings(host="0.0.0.0", port=0, data_dir=tmp_path))
+
+
+async def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"port {port}"):
+            await serve(Settings(port=port, data_dir=tmp_path))
 
 
 @pytest.mark.parametrize(

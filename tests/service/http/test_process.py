@@ -144,13 +144,6 @@ def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
     assert jobs[0] == jobs[1]
 
 
-def test_a_public_address_without_a_token_is_refused_at_start(tmp_path: Path) -> None:
-    result = run("serve", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path))
-    assert result.returncode == 2
-    assert "PACESETTER_ADMIN_TOKEN" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_a_public_address_with_a_token_asks_for_it(tmp_path: Path) -> None:
     token = "an-admin-token-for-this-test"
     process = start(tmp_path, "--host", "0.0.0.0", PACESETTER_ADMIN_TOKEN=token)
@@ -165,17 +158,6 @@ def test_a_public_address_with_a_token_asks_for_it(tmp_path: Path) -> None:
     assert token not in (tmp_path / "log").read_text()
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        result = run("serve", "--port", str(port), "--data-dir", str(tmp_path))
-    assert result.returncode == 2
-    assert f"port {port}" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_the_command_line_makes_tokens_and_names_mistakes(tmp_path: Path) -> None:
     made = run("token", "create", "--scope", "read", "--data-dir", str(tmp_path))
     assert made.returncode == 0, made.stderr
@@ -184,3 +166,4 @@ def test_the_command_line_makes_tokens_and_names_mistakes(tmp_path: Path) -> Non
     bad = run("serve", PACESETTER_PORT="many")
     assert bad.returncode == 2
     assert "PACESETTER_PORT" in bad.stderr
+    assert "Traceback" not in bad.stderr
