@@ -4,9 +4,9 @@
 
 Own part: the time of ``run.step`` minus the time of the optimizer's ``step`` and ``zero_grad`` as a loop without us
 calls them, plus the client's hook inside that step, minus what the same stopwatch shows for a step made by hand;
-online, with a real controller. The loop ratio compares one model stepped by ``run.step`` and by hand, in alternating blocks.
-With several processes both loops average their gradients over the ranks before the step, as data-parallel training
-does: else the figure would be how far the ranks drift apart.
+online, with a real controller. The loop ratio compares one model stepped by ``run.step`` and by hand, in alternating
+blocks. With several processes both loops average their gradients over the ranks before the step, as data-parallel
+training does: else the figure would be how far the ranks drift apart.
 """
 
 import json
