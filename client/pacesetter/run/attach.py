@@ -101,7 +101,8 @@ def attach(
         world_size = find_ranks().world_size
         run = DisabledRun(job, optimizing, validate, tuple(models.values()), world_size)
     else:
-        run = _build(job, models, optimizers, validate, scaler, extras, settings)
+        known = _base_lrs(resume)
+        run = _build(job, models, optimizers, validate, scaler, extras, settings, known)
     if resume is not None:
         run.load_state_dict(resume)
     elif not job.resumable:
@@ -117,10 +118,11 @@ def _build(
     scaler: Any,
     extras: Mapping[str, Any] | None,
     settings: Settings,
+    known_base_lrs: Mapping[str, float],
 ) -> Run:
     ranks = find_ranks()
     inner = {label: unwrap(each) for label, each in optimizers.items()}
-    rates = LearningRates(inner, settings.get("controls"))
+    rates = LearningRates(inner, settings.get("controls"), known_base_lrs)
     _check_spec(job, rates)
     statistics = tuple(settings.get("statistics", ()))
     store = _store(job, ranks, models, inner, scaler, extras, settings)
@@ -135,6 +137,12 @@ def _build(
         rollback=settings.get("rollback") or "memory",
         options=_options(models, settings, gradient_norms=GRADIENT_L2 in statistics),
     )
+
+
+def _base_lrs(resume: Mapping[str, Any] | None) -> Mapping[str, float]:
+    """Return the bases in a state to resume from: a loaded optimizer shows its scheduled rate, which may be zero."""
+    found = resume.get("base_lrs") if isinstance(resume, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _options(
@@ -167,6 +175,10 @@ def _job(
     external_id: str | None,
 ) -> Job:
     external_id = external_id or os.environ.get("PACESETTER_JOB_ID")
+    if not isinstance(budget, Budget):
+        raise ConfigurationError(
+            f"budget is {budget!r}; expected pacesetter.Steps(10_000) or pacesetter.Tokens(2.5e9)"
+        )
     # Steps and Tokens are how people write a budget; what travels is the plain message.
     budget = Budget(clock=budget.clock, total=budget.total)
     return Job(
@@ -281,6 +293,6 @@ def _by_name(given: Any, what: str) -> dict[str, Any]:
 def _whole(total: float, unit: str) -> int:
     if total != total or total in (float("inf"), float("-inf")) or int(total) != total or total < 1:
         raise ConfigurationError(
-            f"a budget of {total} {unit} is impossible; expected a whole number above 0"
+            f"a budget of {total!r} {unit} is impossible; expected a whole number above 0"
         )
     return int(total)

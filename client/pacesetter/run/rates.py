@@ -107,15 +107,19 @@ class LearningRates:
     Args:
         optimizers: Optimizers by name.
         controls: Control set of a group by its name; ``"all"`` where it has none.
+        base_lrs: Bases that are known already, by group; others are what the optimizers show.
 
     Raises:
         ConfigurationError: A group's learning rate is not above zero, or two groups share a name.
     """
 
     def __init__(
-        self, optimizers: Mapping[str, Optimizer], controls: Mapping[str, str] | None = None
+        self,
+        optimizers: Mapping[str, Optimizer],
+        controls: Mapping[str, str] | None = None,
+        base_lrs: Mapping[str, float] | None = None,
     ) -> None:
-        self.groups = tuple(_groups(optimizers, controls or {}))
+        self.groups = tuple(_groups(optimizers, controls or {}, base_lrs or {}))
         self.by_optimizer = {
             label: tuple(group for group in self.groups if group.label == label)
             for label in optimizers
@@ -232,7 +236,9 @@ def unwrap(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _groups(optimizers: Mapping[str, Optimizer], controls: Mapping[str, str]) -> Iterator[Group]:
+def _groups(
+    optimizers: Mapping[str, Optimizer], controls: Mapping[str, str], base_lrs: Mapping[str, float]
+) -> Iterator[Group]:
     seen: set[str] = set()
     for label, optimizer in optimizers.items():
         for index, holder in enumerate(optimizer.param_groups):
@@ -243,7 +249,7 @@ def _groups(optimizers: Mapping[str, Optimizer], controls: Mapping[str, str]) ->
                     f"two parameter groups are called {name!r}; give each its own name"
                 )
             seen.add(name)
-            lr = read_lr(holder["lr"])
+            lr = read_lr(base_lrs.get(name, holder["lr"]))
             if not 0.0 < lr < float("inf"):
                 raise ConfigurationError(
                     f"parameter group {name!r} has learning rate {lr}; expected its base above 0. A scheduler with a "

@@ -15,6 +15,7 @@ from pacesetter.data.count import count_samples_or_tokens
 from pacesetter.data.opening import open_source
 from pacesetter.errors import ConfigurationError, LearningRateConflict, SnapshotError
 from pacesetter.protocol import INITIAL
+from pacesetter.run.arguments import checked_scalar, checked_tokens
 from pacesetter.run.conductor import Conductor
 from pacesetter.run.follower import Follower, base_segment
 from pacesetter.run.job import STATE_VERSION, Capacity, Job, Resumption
@@ -157,13 +158,17 @@ class Run:
 
         Raises:
             LearningRateConflict: Somebody else moved a learning rate since the last step.
-            ConfigurationError: ``tokens`` is missing in the tokens clock, or negative.
+            ConfigurationError: ``tokens`` is missing in the tokens clock, or no count; ``loss`` is not one number.
         """
         if not self._started:
             self._start()
         if self._follower.finished:
             return False
+        tokens = checked_tokens(tokens)
         units = self._units(tokens)
+        loss = checked_scalar(loss, "loss")
+        if grad_norm is not None:
+            grad_norm = checked_scalar(grad_norm, "grad_norm")
         conductor = self._conductor
         if conductor.unacknowledged is not None:
             conductor.before_step()
@@ -182,7 +187,10 @@ class Run:
         return True
 
     def finish(self) -> Result:
-        """Leave any probe, restore the main line, validate, and send what is left."""
+        """Leave any probe, restore the main line, validate, and send what is left.
+
+        What ``validate`` raises is raised here, once everything is sent; a second call returns the result.
+        """
         if self._result is not None:
             return self._result
         if not self._started:
@@ -192,10 +200,7 @@ class Run:
         conductor.finish()
         self._rates.write(follower.position)
         conductor.send_alerts()
-        loss = None
-        if self._validation is not None:
-            with self._ledger.spending("validation"):
-                loss = self._validation.loss()
+        loss, failure = self._last_validation()
         completed = stopped or follower.position >= follower.total
         conductor.reporter.finished(
             follower.position, follower.running.seq, loss, completed=completed
@@ -216,6 +221,8 @@ class Run:
             unsent_records=unsent,
             job=None if registration is None else registration.job,
         )
+        if failure is not None:
+            raise failure
         return self._result
 
     # -- what it stands at --
@@ -368,6 +375,16 @@ class Run:
         self._rates.follow(self.job.base, "all", main=True)
         self._rates.write(self._follower.position)
 
+    def _last_validation(self) -> tuple[float | None, Exception | None]:
+        """Return the validation loss of the main line, or what kept it from being measured."""
+        if self._validation is None:
+            return None, None
+        try:
+            with self._ledger.spending("validation"):
+                return self._validation.loss(), None
+        except Exception as error:
+            return None, error
+
     def _abandon(self) -> None:
         """Bring the main line back after an exception of the training code; the job may be resumed later."""
         if self._result is None and self._started:
@@ -389,10 +406,6 @@ class Run:
     # -- one step --
 
     def _units(self, tokens: int | None) -> int:
-        if tokens is not None and tokens < 0:
-            raise ConfigurationError(
-                f"tokens is {tokens}; expected the count of this step, 0 or more"
-            )
         if not self._tokens_clock:
             return 1
         if tokens is None:

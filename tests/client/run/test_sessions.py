@@ -187,3 +187,14 @@ def test_a_job_started_again_without_a_state_asks_what_still_stands() -> None:
     # Segment 1 runs from the start again, and the probe after it.
     assert [row["main"] for row in rows[:8]] == [True] * 5 + [False] * 3
     assert rows[0]["lr"] == pytest.approx(0.15)
+
+
+def test_a_checkpoint_from_the_end_of_the_decay_resumes_although_it_shows_a_rate_of_zero() -> None:
+    model, optimizer = build()
+    run = attach(model, optimizer, ScriptedTransport(), base=DECAY)
+    train(run, model)
+    optimizer.param_groups[0]["lr"] = 0.0
+    state = run.state_dict()
+    resumed = attach(model, optimizer, ScriptedTransport(), base=DECAY, resume=state)
+    assert resumed.position == 20
+    assert resumed.finish().completed
