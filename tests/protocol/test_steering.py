@@ -1,89 +1,11 @@
 """The client and the controller together: what is announced is what the optimizer runs at."""
 
-import uuid
-from collections.abc import Callable
-from typing import Any
-
 import pacesetter
 import pytest
-import torch
 from pacesetter.errors import RegistrationRefused
-from torch import nn
 
 from tests.faults.harness import ControllerProcess, eventually
-
-BASE = {"body": 1e-2, "head": 3e-3, "bias": 1e-1}
-
-
-class Batches:
-    """Batches of noise around a line: a function of the position."""
-
-    def batch_at(self, position: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(position)
-        return torch.randn(32, 64, generator=generator)
-
-
-class Training:
-    """A model with three parameter groups in two optimizers, attached to a real controller."""
-
-    def __init__(self, controller: ControllerProcess, steps: int = 400, **options: Any) -> None:
-        torch.manual_seed(0)
-        self.controller, self.external_id = controller, str(uuid.uuid4())
-        self.model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64))
-        body, head = self.model[0], self.model[2]
-        self.adam = torch.optim.AdamW(
-            [
-                {"params": [body.weight], "lr": BASE["body"], "name": "body"},
-                {"params": [head.weight], "lr": BASE["head"], "name": "head"},
-            ]
-        )
-        self.sgd = torch.optim.SGD(
-            [{"params": [body.bias, head.bias], "lr": BASE["bias"], "name": "bias"}], lr=0.1
-        )
-        self.run = pacesetter.attach(
-            self.model,
-            [self.adam, self.sgd],
-            name="protocol-test",
-            external_id=self.external_id,
-            budget=pacesetter.Steps(steps),
-            url=controller.url,
-            **{"strategy": "fixed", **options},
-        )
-        self.batches = iter(self.run.batches(Batches()))
-
-    @property
-    def job(self) -> str:
-        job = self.controller.job_id(self.external_id)
-        assert job is not None
-        return job
-
-    def learning_rates(self) -> dict[str, float]:
-        groups = [*self.adam.param_groups, *self.sgd.param_groups]
-        return {group["name"]: float(group["lr"]) for group in groups}
-
-    def step(self) -> None:
-        batch = next(self.batches)
-        loss = (self.model(batch) - batch).square().mean()
-        loss.backward()
-        self.run.step(loss)
-
-    def step_until(self, condition: Callable[[], bool], most: int) -> None:
-        """Take steps until ``condition`` holds, each one paced by a look at the service."""
-        for _ in range(most):
-            if condition():
-                return
-            self.step()
-        raise AssertionError(f"still not so after {most} steps")
-
-    def override(self, **body: Any) -> int:
-        reply = self.controller.api.post(f"/v1/jobs/{self.job}/overrides", json=body)
-        assert reply.status_code == 201, reply.text
-        return int(reply.json()["segments"][-1])
-
-    def acknowledgement(self, seq: int) -> dict[str, Any] | None:
-        """Return the acknowledgement of a segment once the service has it."""
-        events = self.controller.events(self.job, "acknowledgement")
-        return next((event["body"] for event in events if event["segment"] == seq), None)
+from tests.protocol.training import BASE, Training
 
 
 def test_a_segment_is_applied_and_read_back_on_every_group_of_every_optimizer(
@@ -187,8 +109,7 @@ def test_a_whole_searched_job_ends_on_the_main_line_within_its_cap(
         strategy_parameters=parameters,
         limits=pacesetter.Limits(max_multiplier=10.0),
     )
-    while not training.run.done:
-        training.step()
+    training.finish_training()
     assert training.run.on_main_line
     training.run.finish()
     job = training.job
