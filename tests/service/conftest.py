@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +69,22 @@ def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator
         yield url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema and nothing else."""
+    path = tmp_path_factory.mktemp("template") / "pacesetter.db"
+    store = open_store(f"sqlite:///{path}", lambda *_: None)
+    migrate(store.engine)
+    store.engine.dispose()
+    return path
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The URL of a SQLite file that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'pacesetter.db'}"
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """The URL of a SQLite file of the test's own, with the schema, where a service looks for it in its data folder."""
+    path = tmp_path / "pacesetter.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -82,10 +95,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without even a schema, of both kinds."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("sqlite_url")
+        yield f"sqlite:///{tmp_path / 'pacesetter.db'}"
         return
     with _database(request.getfixturevalue("postgresql_server"), "template1") as url:
         yield url

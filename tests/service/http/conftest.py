@@ -12,18 +12,29 @@ ADMIN_TOKEN = "the-admin-token-of-these-tests"
 
 
 @pytest.fixture
-async def services(tmp_path: Path) -> AsyncIterator[Services]:
+async def services(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Services]:
     """A service on a SQLite file that asks for no token."""
-    settings = Settings(data_dir=tmp_path, port=0, secret="s" * 32, graceful_seconds=3)
+    settings = Settings(
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        port=0,
+        secret="s" * 32,
+        graceful_seconds=3,
+    )
     async with open_services(settings, Metrics()) as opened:
         yield opened
 
 
 @pytest.fixture
-async def guarded(tmp_path: Path) -> AsyncIterator[Services]:
+async def guarded(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Services]:
     """A service that asks for tokens."""
     settings = Settings(
-        data_dir=tmp_path, port=0, secret="s" * 32, admin_token=ADMIN_TOKEN, graceful_seconds=3
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        port=0,
+        secret="s" * 32,
+        admin_token=ADMIN_TOKEN,
+        graceful_seconds=3,
     )
     async with open_services(settings, Metrics()) as opened:
         yield opened
