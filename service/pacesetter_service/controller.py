@@ -48,7 +48,7 @@ from pacesetter_service.wakeup import Wakeups, wait_for
 
 POLL_SECONDS = 2.0
 """How often a waiting stream looks at the table although nobody woke it."""
-FIRST_SEGMENTS_SECONDS = 3.0
+FIRST_SEGMENTS_SECONDS = 7.0
 """A client waits 10 s to register; most first decisions take a tenth of a second."""
 
 logger = logging.getLogger(__name__)

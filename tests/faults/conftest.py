@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from tests.faults.harness import ControllerProcess, JobProcess
-from tests.service.conftest import postgresql_server, postgresql_url
-
-__all__ = ["postgresql_server", "postgresql_url"]
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Follower:
         self._barren = 0
         self._poll_until = 0.0
         self._response: httpx.Response | None = None
+        self._wake = threading.Event()
 
     def run(self) -> None:
         """Follow until stopped or silenced; the body of the thread."""
@@ -59,7 +60,8 @@ class Follower:
             calls.close()
 
     def interrupt(self) -> None:
-        """End a read that is under way; ``stopped`` is set before."""
+        """End a read or a pause that is under way; ``stopped`` is set before."""
+        self._wake.set()
         response = self._response
         stream = response.extensions.get("network_stream") if response is not None else None
         connection = stream.get_extra_info("socket") if stream is not None else None
@@ -68,6 +70,16 @@ class Follower:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError as error:
                 logger.debug("the stream had ended already: %s", error)
+
+    def service_answered(self) -> None:
+        """Try again now: a report got through, so the outage that this may be waiting out is over."""
+        if self._backoff.attempt > 0:
+            self._wake.set()
+
+    def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        if not self._stopped.is_set():
+            self._wake.wait(seconds)
 
     def _turn(self, calls: Calls, registration: Registration) -> None:
         try:
@@ -84,7 +96,7 @@ class Follower:
             # The sender meets the same refusal and says so; the stream only has to be patient.
             logger.debug("the stream of segments is refused: %s", error)
             pause = self._timing.slow_retry
-        self._stopped.wait(max(pause, self._timing.slow_retry) if self._inbox.over else pause)
+        self._pause(max(pause, self._timing.slow_retry) if self._inbox.over else pause)
 
     def _stream(self, calls: Calls, registration: Registration) -> float:
         """Read one stream to its end; return the seconds to wait before the next."""

@@ -122,6 +122,7 @@ class HttpTransport(JournalingTransport):
             conditions=self._conditions,
             timing=self._timing,
             earlier=leftovers.unregistered(),
+            answered=self._service_answered,
         )
         self._sender, self._leftovers = sender, leftovers
         self._follower = Follower(
@@ -156,6 +157,10 @@ class HttpTransport(JournalingTransport):
         if leftovers.folders:
             self._add_thread("replay", leftovers.run, self._stopped)
         follower.run()
+
+    def _service_answered(self) -> None:
+        if self._follower is not None:
+            self._follower.service_answered()
 
     def _make_calls(self) -> Calls:
         return Calls(self._locate, self._token, self._timing)

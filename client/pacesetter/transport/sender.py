@@ -37,6 +37,7 @@ class Sender:
         timing: Timing,
         earlier: list[SessionFolder] | None = None,
         progress: Callable[[int], None] | None = None,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._backlog = backlog
@@ -47,6 +48,7 @@ class Sender:
         self._timing = timing
         self._earlier = list(earlier or ())
         self._progress = progress
+        self._service_answered = answered
         self._backoff = Backoff(timing.backoff, timing.backoff_cap)
         self._wake = threading.Event()
         self.closing = threading.Event()
@@ -197,6 +199,7 @@ class Sender:
         self._backoff.reset()
         self._conditions.end("AWAY", f"The service at {self._service} answers again.")
         self._conditions.end("DENIED", f"The service at {self._service} takes this job again.")
+        self._service_answered()
 
     def _say_away(self, error: Away) -> None:
         self.problem = error

@@ -1,12 +1,20 @@
 from dataclasses import replace
+from random import Random
 
 import pytest
 from pacesetter.protocol import Segment
 from pacesetter.transport import HttpTransport
+from pacesetter.transport.timing import Backoff
 
 from tests.client.transport.conftest import OpenTransport
 from tests.client.transport.fake_service import FakeService
-from tests.client.transport.samples import QUICK, eventually, make_segment, make_spec
+from tests.client.transport.samples import (
+    QUICK,
+    eventually,
+    make_segment,
+    make_spec,
+    measured,
+)
 
 
 def next_seq(transport: HttpTransport) -> int:
@@ -53,6 +61,27 @@ def test_the_stream_comes_back_after_the_service_was_away(
     service.start()
     assert next_seq(transport) == 2
     assert service.polls == [], "an outage is no reason to give up streaming"
+
+
+def test_a_report_that_gets_through_ends_the_streams_wait(
+    service: FakeService, open_http: OpenTransport
+) -> None:
+    """However long the stream has backed off: what was decided meanwhile is not to wait for it."""
+    transport = open_http()
+    transport.register(make_spec(), 10.0)
+    service.add_segment(make_segment(1))
+    assert next_seq(transport) == 1
+    follower = transport._follower
+    assert follower is not None
+    follower._backoff = Backoff(3600.0, 3600.0, generator=Random(3))
+    service.stop()
+    eventually(lambda: follower._backoff.attempt > 0)
+    service.start()
+    transport.send(measured())
+    transport.flush()
+    eventually(lambda: service.bodies)
+    service.add_segment(make_segment(2))
+    assert next_seq(transport) == 2
 
 
 @pytest.mark.parametrize("mode", ["silent", "page"])

@@ -1,4 +1,4 @@
-"""Databases for the tests of the service: a SQLite file, and a real PostgreSQL started once."""
+"""Databases for the tests: a SQLite file, and a real PostgreSQL started once."""
 
 import contextlib
 import itertools
