@@ -119,7 +119,9 @@ async def test_a_long_poll_returns_as_soon_as_there_is_a_segment(services: Servi
         registration, newest = await running_job(client)
         path = f"/v1/jobs/{registration['job']}/segments"
         poll = asyncio.create_task(client.get(path, params={"after": newest, "wait": 30}))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not services.controller._wakeups._waiting:
+                await asyncio.sleep(0)
         assert not poll.done()
         seq = await override(client, registration, 0.5)
         async with asyncio.timeout(DEADLINE_SECONDS):
