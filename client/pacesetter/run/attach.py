@@ -67,8 +67,7 @@ def attach(
 ) -> Run:
     """Let the service set the learning rate of a training run.
 
-    The job registers when its first batch or step is asked for, so that it can say what its data can do; that waits at
-    most ``register_seconds``. Whatever becomes of the service, training goes on.
+    The job registers at its first batch or step, when it knows its data. If the service is away, training goes on.
 
     Args:
         model: The model, or several.
