@@ -190,6 +190,11 @@ def test_a_thread_that_fails_starts_again_and_loses_nothing(
     assert caplog.text.count("starts again") == 2
 
 
+def count(service: FakeService, kind: str) -> int:
+    """Return how many records of a kind the service has stored."""
+    return sum(record["type"] == kind for record in service.session().records)
+
+
 def test_dropped_measurements_are_reported_once_there_is_room(
     service: FakeService, open_http: OpenTransport, tmp_path: Path
 ) -> None:
@@ -207,12 +212,11 @@ def test_dropped_measurements_are_reported_once_there_is_room(
     service.start()
     eventually(lambda: 101 in service.numbers())
     transport.send(ended)
-    eventually(lambda: any(r["type"] == "notice" for r in service.session().records))
+    eventually(lambda: count(service, "notice") == 1 and count(service, "segment_ended") == 2)
     [notice] = [r for r in service.session().records if r["type"] == "notice"]
     assert notice["code"] == "RECORDS_DROPPED"
     stored = [r for r in service.session().records if r["type"] == "measurements"]
     assert notice["numbers"]["records"] == 100 - len(stored)
-    assert sum(r["type"] == "segment_ended" for r in service.session().records) == 2
 
 
 def test_a_forked_child_does_nothing_and_the_parent_goes_on(
