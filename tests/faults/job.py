@@ -49,6 +49,12 @@ def wait_for(gate: Path) -> None:
         time.sleep(0.005)
 
 
+def wait_for_news(run: pacesetter.Run) -> None:
+    """Return once a segment is pending or has arrived; what arrives first may be stale, so this is asked again."""
+    if run._follower.pending is None and not run._transport.wait(GATE_SECONDS):
+        raise SystemExit("no segment ever came")
+
+
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser()
@@ -104,13 +110,15 @@ def main() -> None:
         int(step): Path(file) for step, file in (gate.split(":", 1) for gate in arguments.gate)
     }
     run = attach(arguments, model, optimizer, resume)
-    step, saved_at = 0, set[int]()
+    step, saved_at, awaited_behind = 0, set[int](), -1
     with arguments.log.open("a", buffering=1) as log:
         for inputs, labels in run.batches(Digits()):
             if step in gates:
                 wait_for(gates[step])
-            if step == arguments.await_segment and not run._transport.wait(GATE_SECONDS):
-                raise SystemExit("no segment ever came")
+            if step == arguments.await_segment:
+                awaited_behind = run._follower.running.seq
+            if run._follower.running.seq == awaited_behind:
+                wait_for_news(run)
             position, on_main = run.position, run.on_main_line
             if on_main and position in arguments.save_at and position not in saved_at:
                 saved_at.add(position)
