@@ -11,27 +11,8 @@ from pacesetter.transport.recorder import Recorder
 from pacesetter.transport.timing import Timing
 
 
-class OfflineTransport(JournalingTransport):
-    """Writes the journal and nothing else; ``pacesetter sync`` brings it to a service later."""
-
-    def __init__(self, journal_dir: Path, timing: Timing | None = None) -> None:
-        super().__init__(journal_dir, timing or Timing())
-
-    def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:
-        """Begin the journal.
-
-        Raises:
-            ConfigurationError: The folder cannot be written, so nothing at all would be kept.
-        """
-        del wait_seconds
-        _, backlog = self._begin(spec)
-        if self._conditions.lasts("DISK"):
-            raise ConfigurationError(
-                f"offline mode records in {self._root}, which cannot be written; set PACESETTER_DIR to a folder "
-                "that can, or PACESETTER_MODE=disabled to record nothing"
-            )
-        self._record(Recorder(backlog, self._conditions, self._timing))
-        return None
+class _Unanswered(Transport):
+    """The answers of a service that is not there."""
 
     def late_registration(self) -> Registration | None:
         """Return None: nobody is asked."""
@@ -61,6 +42,29 @@ class OfflineTransport(JournalingTransport):
         """False: nobody steers."""
         return False
 
+
+class OfflineTransport(_Unanswered, JournalingTransport):
+    """Writes the journal and nothing else; ``pacesetter sync`` brings it to a service later."""
+
+    def __init__(self, journal_dir: Path, timing: Timing | None = None) -> None:
+        super().__init__(journal_dir, timing or Timing())
+
+    def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:
+        """Begin the journal.
+
+        Raises:
+            ConfigurationError: The folder cannot be written, so nothing at all would be kept.
+        """
+        del wait_seconds
+        _, backlog = self._begin(spec)
+        if self._conditions.lasts("DISK"):
+            raise ConfigurationError(
+                f"offline mode records in {self._root}, which cannot be written; set PACESETTER_DIR to a folder "
+                "that can, or PACESETTER_MODE=disabled to record nothing"
+            )
+        self._record(Recorder(backlog, self._conditions, self._timing))
+        return None
+
     def close(self, timeout_seconds: float) -> int:
         """Write what is left; return how many records wait for ``pacesetter sync``."""
         folder, backlog = self._folder, self._backlog
@@ -73,7 +77,7 @@ class OfflineTransport(JournalingTransport):
         return self._left
 
 
-class NullTransport(Transport):
+class NullTransport(_Unanswered):
     """Does nothing at all."""
 
     def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:
@@ -81,39 +85,11 @@ class NullTransport(Transport):
         del spec, wait_seconds
         return None
 
-    def late_registration(self) -> Registration | None:
-        """Return None."""
-        return None
-
     def send(self, make_record: MakeRecord, *, ledger: LedgerTotals | None = None) -> None:
         """Forget the record; it is never built."""
 
     def flush(self) -> None:
         """Do nothing."""
-
-    def receive(self) -> Arrival | None:
-        """Return None."""
-        return None
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Return False at once."""
-        del timeout_seconds
-        return False
-
-    @property
-    def kept_through(self) -> int | None:
-        """None."""
-        return None
-
-    @property
-    def silenced(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def steering(self) -> bool:
-        """False."""
-        return False
 
     def close(self, timeout_seconds: float) -> int:
         """Return 0."""
