@@ -76,9 +76,9 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class CurveView:
-    """Downsampled measurements: columns of equal length, NaN where a value was not measured."""
+    """Downsampled measurements: columns of equal length, None where a value was not measured."""
 
-    columns: dict[str, list[float]]
+    columns: dict[str, list[float | None]]
     kinds: list[str]
     """Kind of the segment each row belongs to: ``main``, ``probe`` or ``branch``."""
     segments: list[int]

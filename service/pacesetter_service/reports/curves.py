@@ -12,7 +12,7 @@ from pacesetter_service.database.models import EventRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.jobs.reading import require_job
 from pacesetter_service.planning.requests import resume_limits
-from pacesetter_service.reports.packing import FloatArray, unpack
+from pacesetter_service.reports.packing import FloatArray, is_missing, missing, to_lists, unpack
 from pacesetter_service.segments.repository import segment_kinds
 from pacesetter_service.views import CurveView
 
@@ -23,26 +23,36 @@ def keep_extremes(series: Sequence[FloatArray], max_points: int) -> npt.NDArray[
     """Return sorted indices of at most ``max_points`` rows that keep each bucket's extremes.
 
     Rows are cut into equal buckets; of each bucket the first row and, for every series, the rows of its smallest and
-    largest finite value are kept.
+    largest finite value and of the first one that was measured and is not finite are kept.
 
     Args:
-        series: Columns of n values each.
+        series: Columns of n values each, as packing has them.
         max_points: Most rows to keep.
     """
     rows = len(series[0])
     if rows <= max_points:
         return np.arange(rows)
-    buckets = max(1, max_points // (2 * len(series) + 1))
+    buckets = max(1, max_points // (3 * len(series) + 1))
     edges = np.linspace(0, rows, buckets + 1).astype(np.intp)
     kept: set[int] = set()
     for start, end in itertools.pairwise(edges):
         kept.add(int(start))
         for column in series:
-            part = column[start:end]
-            if np.isfinite(part).any():
-                kept.add(int(start + np.argmin(np.where(np.isfinite(part), part, np.inf))))
-                kept.add(int(start + np.argmax(np.where(np.isfinite(part), part, -np.inf))))
+            kept |= {int(start + row) for row in _extremes(column[start:end])}
     return np.array(sorted(kept)[:max_points], dtype=np.intp)
+
+
+def _extremes(part: FloatArray) -> list[np.intp]:
+    """Return where its smallest, its largest and its first value that is not a number stand, as far as it has them."""
+    finite = np.isfinite(part)
+    found = []
+    if finite.any():
+        found.append(np.argmin(np.where(finite, part, np.inf)))
+        found.append(np.argmax(np.where(finite, part, -np.inf)))
+    broken = ~finite & ~is_missing(part)
+    if broken.any():
+        found.append(np.argmax(broken))
+    return found
 
 
 @dataclass(slots=True)
@@ -59,7 +69,7 @@ class _Rows:
         count = int(kept.sum())
         for name, parts in self.columns.items():
             column = data.get(name)
-            parts.append(np.full(count, np.nan) if column is None else column[kept])
+            parts.append(missing(count) if column is None else column[kept])
         self.segments.append(np.full(count, segment))
         self.sessions.append(np.full(count, session))
 
@@ -101,7 +111,7 @@ def curve(
     segments: list[int] = np.concatenate(found.segments)[chosen].tolist()
     kinds = segment_kinds(tx, job_id)
     return CurveView(
-        columns={name: column[chosen].tolist() for name, column in joined.items()},
+        columns=to_lists({name: column[chosen] for name, column in joined.items()}),
         kinds=[kinds.get(seq, "main") for seq in segments],
         segments=segments,
         sessions=np.concatenate(found.sessions)[chosen].tolist(),

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 from typing import Any
 
 import httpx
@@ -177,11 +176,7 @@ async def test_non_finite_losses_are_data(client: httpx.AsyncClient) -> None:
     assert reply["last_record"] == 2
     curve = await client.get(f"/v1/jobs/{registration['job']}/curve")
     assert curve.status_code == 200
-    seen = [float(value) for value in curve.json()["columns"]["loss"]]
-    assert math.inf in seen
-    assert -math.inf in seen
-    assert 1.5 in seen
-    assert "NaN" not in curve.text.replace('"NaN"', "")
+    assert curve.json()["columns"]["loss"] == loss
 
 
 async def test_steps_out_of_order_are_a_problem_of_their_record_only(

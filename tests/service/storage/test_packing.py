@@ -2,13 +2,14 @@
 
 import math
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter_service.reports.curves import keep_extremes
-from pacesetter_service.reports.packing import is_missing, pack, to_array, to_lists, unpack
+from pacesetter_service.reports.packing import is_missing, missing, pack, to_array, to_lists, unpack
 
 VALUES = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 
@@ -48,6 +49,19 @@ def test_a_row_takes_eight_bytes_a_value() -> None:
     assert len(pack(columns)) == 32_000 + 10 + 4 * 2 + len("positionsteplosslr")
 
 
+def test_a_column_that_was_not_measured_is_missing_throughout() -> None:
+    assert to_lists({"loss": missing(3)}) == {"loss": [None, None, None]}
+
+
+def test_a_record_of_the_first_release_is_read() -> None:
+    stored = (Path(__file__).parent / "measurements_psm1.bin").read_bytes()
+    columns = to_lists(unpack(stored))
+    loss = columns.pop("loss")
+    assert loss[0] is not None and math.isnan(loss[0])
+    assert all(same(a, b) for a, b in zip(loss[1:], [None, math.inf, -0.0, 2.5], strict=True))
+    assert columns == {"position": [0.0, 1.0, 2.0, 3.0, 4.0], "step": [1.0, 2.0, 3.0, 4.0, 5.0]}
+
+
 def test_other_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected b'PSM1'"):
         unpack(b"\x00" * 64)
@@ -56,9 +70,11 @@ def test_other_bytes_are_refused() -> None:
 def test_downsampling_keeps_a_spike_and_the_bound() -> None:
     loss = np.ones(100_000)
     loss[12_345], loss[54_321], loss[70_000] = 9.0, -9.0, np.nan
+    loss[80_000:80_003] = missing(3)
     kept = keep_extremes([loss], 500)
     assert kept.size <= 500
-    assert {12_345, 54_321} <= set(kept.tolist())
+    assert {12_345, 54_321, 70_000} <= set(kept.tolist())
+    assert not {80_001, 80_002} & set(kept.tolist())
     assert (np.diff(kept) > 0).all()
 
 

@@ -80,9 +80,9 @@ class EventPage(Reply):
 
 
 class CurveReply(Reply):
-    """Downsampled measurements, as columns of equal length; "NaN" where a value was not measured."""
+    """Downsampled measurements, as columns of equal length: null where nothing was measured, "NaN" where NaN was."""
 
-    columns: dict[str, list[float]]
+    columns: dict[str, list[float | None]]
     kinds: list[str]
     """Of the segment each row belongs to: main, probe or branch."""
     segments: list[int]
