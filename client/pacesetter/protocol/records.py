@@ -149,7 +149,9 @@ class Finished(RecordBase):
     type: Literal["finished"] = "finished"
     validation_loss: float | None = None
     completed: bool = True
-    """False when the training code ended before the budget."""
+    """False when the training code ended before the budget, by itself: the job is ``failed`` until it is resumed."""
+    detail: str | None = Field(default=None, max_length=4000)
+    """Why it ended early, if the client knows: the type of the exception that ended the training."""
 
 
 Record = Annotated[

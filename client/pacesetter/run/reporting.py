@@ -205,9 +205,15 @@ class Reporter:
         )
 
     def finished(
-        self, position: int, seq: int, validation_loss: float | None, *, completed: bool
+        self,
+        position: int,
+        seq: int,
+        validation_loss: float | None,
+        *,
+        completed: bool,
+        detail: str | None = None,
     ) -> None:
-        """Say that the job is over."""
+        """Say that the job is over; ``detail`` says why before its budget."""
         self._transport.send(
             lambda number: Finished(
                 number=number,
@@ -215,6 +221,7 @@ class Reporter:
                 position=position,
                 validation_loss=validation_loss,
                 completed=completed,
+                detail=detail,
             ),
             ledger=self._ledger.totals(),
         )

@@ -306,7 +306,7 @@ class Run:
             self.finish()
             return
         try:
-            self._abandon()
+            self._abandon(error)
         except Exception:
             logger.exception(
                 "leaving the run failed; the exception that ended the training follows"
@@ -385,11 +385,20 @@ class Run:
         except Exception as error:
             return None, error
 
-    def _abandon(self) -> None:
+    def _abandon(self, error: BaseException) -> None:
         """Bring the main line back after an exception of the training code; the job may be resumed later."""
+        conductor, follower = self._conductor, self._follower
         if self._result is None and self._started:
-            self._conductor.abandon()
-            self._rates.write(self._follower.position)
+            conductor.abandon()
+            self._rates.write(follower.position)
+            # The exception's text may hold what is nobody else's business; its type says enough.
+            conductor.reporter.finished(
+                follower.position,
+                follower.running.seq,
+                None,
+                completed=follower.finished,
+                detail=f"left by {type(error).__name__}",
+            )
         self._close()
 
     def _leave_unfinished(self) -> None:

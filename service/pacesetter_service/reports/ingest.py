@@ -218,7 +218,7 @@ class Ingest:
         if self.is_current and not resumes and self._decides(record):
             self.job.due_event = number
         if self.is_current and isinstance(record, Finished) and self.job.status not in ENDED:
-            self.job.status = "completed"
+            self.job.status = "completed" if record.completed else "failed"
             self.job.tx.wakes.add(self.job.id)
 
     def _decides(self, record: Any) -> bool:

@@ -381,7 +381,9 @@ def test_an_exception_leaves_the_probe_and_is_not_masked() -> None:
     assert run.on_main_line
     assert run.position == 5
     assert transport.closed
-    assert transport.of(Finished) == []
+    (finished,) = transport.of(Finished)
+    assert (finished.completed, finished.position) == (False, 5)
+    assert finished.detail == "left by ZeroDivisionError"
     assert transport.of(SegmentEnded)[-1].code == "ABANDONED"
 
 

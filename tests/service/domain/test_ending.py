@@ -93,3 +93,18 @@ async def test_a_completed_job_that_is_started_again_goes_on(controller: Control
     assert "stop" not in [segment.kind for segment in second.received.values()]
     await second.run()
     assert sorted(second.rates) == list(range(100))
+
+
+async def test_a_job_that_ended_itself_early_has_failed_and_goes_on_from_there(
+    controller: Controller,
+) -> None:
+    first = await SimulatedJob(controller, spec(100)).start()
+    await first.run(until=50)
+    early = Finished(number=first._next(), segment=first.running_seq, position=50, completed=False)
+    assert (await first.send(early)).status == "failed"
+    second = await restarted(controller, first, 50)
+    assert (await controller.get_job(first.job)).status == "running"
+    await second.run()
+    assert (await controller.get_job(first.job)).status == "completed"
+    # Steered on, and not only left to its base schedule.
+    assert max(second.received) > (second.kept_through or 0)
