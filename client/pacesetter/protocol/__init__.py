@@ -16,6 +16,7 @@ from pacesetter.protocol.jobs import (
     ReportReply,
     SegmentPage,
     StrategyChoice,
+    Tags,
 )
 from pacesetter.protocol.records import (
     MAX_ROWS,
@@ -91,4 +92,5 @@ __all__ = [
     "StopIfAverageAbove",
     "StopIfNonFinite",
     "StrategyChoice",
+    "Tags",
 ]

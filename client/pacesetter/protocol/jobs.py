@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic_core import to_json
 
 from pacesetter.limits import Limits
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
@@ -13,6 +14,23 @@ Authority = Literal["observe", "advise", "approve", "steer"]
 Regime = Literal["pretrain", "continued", "finetune", "lora", "preference", "rl", "vision", "other"]
 JobStatus = Literal["registered", "running", "paused", "completed", "failed", "cancelled", "lost"]
 UNLIMITED: Literal["unlimited"] = "unlimited"
+
+MAX_TAGS = 100
+MAX_TAGS_BYTES = 65_536
+"""All tags of a job as JSON: they are read with every list of jobs."""
+
+
+def _bounded(tags: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(to_json(tags, inf_nan_mode="strings"))
+    if size > MAX_TAGS_BYTES:
+        raise ValueError(
+            f"tags take {size} bytes as JSON; keep them within {MAX_TAGS_BYTES}, and tag with where the rest is kept"
+        )
+    return tags
+
+
+Tags = Annotated[dict[Name, JsonValue], Field(max_length=MAX_TAGS), AfterValidator(_bounded)]
+"""What a person wants to remember a job by."""
 
 
 class Budget(Message):
@@ -76,7 +94,7 @@ class JobSpec(Message):
     regime: Regime = "other"
     weight_decay_coupling: Literal["torch", "independent"] = "torch"
     seed: int = Field(default=0, ge=0, lt=2**63)
-    tags: dict[Name, JsonValue] = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _group_names_differ(self) -> "JobSpec":

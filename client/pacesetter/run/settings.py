@@ -42,7 +42,7 @@ class Settings(TypedDict, total=False):
     regime: Regime
     """Kind of training; evidence does not cross it silently."""
     tags: Mapping[str, JsonValue] | None
-    """Anything else to remember this job by."""
+    """Anything else to remember this job by: up to 100, within 64 KiB of JSON."""
     seed: int
     """Of the strategy's random numbers (0)."""
     waiting_seconds: float

@@ -168,7 +168,8 @@ def _too_large(limit: int) -> ApiProblem:
         413,
         "BODY_TOO_LARGE",
         f"The body exceeds {limit} bytes, as sent or unpacked.",
-        hint="Split it: a report is a run of records: send several smaller ones, in order.",
+        hint="Split a report, which is a run of records: send several smaller ones, in order. Anything else is small: "
+        "leave out of its tags, parameters and texts what is not needed.",
     )
 
 

@@ -51,6 +51,10 @@ def test_an_impossible_budget_is_refused(total: float) -> None:
         ({"warmup": 10}, "does not know"),
         ({"name": ""}, "no job can have"),
         ({"controls": {"nowhere": "head"}}, "no parameter groups"),
+        (
+            {"tags": {"notes": "x" * 70_000}},
+            "tags take 70012 bytes as JSON; keep them within 65536",
+        ),
     ],
 )
 def test_what_cannot_work_says_what_would(settings: dict[str, Any], message: str) -> None:

@@ -38,6 +38,8 @@ def problem_of(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
         ({"budgett": {"total": 5}}, "budgett"),
         ({"name": "tab\tbed"}, "name"),
         ({"overhead_cap": -1}, "overhead_cap"),
+        ({"tags": {"notes": "x" * 70_000}}, "tags"),
+        ({"tags": {f"tag {index}": 1 for index in range(101)}}, "tags"),
         ({"overhead_cap": "NaN"}, "overhead_cap"),
         ({"groups": [{"name": "a", "base_lr": "Infinity"}]}, "groups[0].base_lr"),
         (
@@ -156,6 +158,13 @@ async def test_a_report_of_10_megabytes_is_refused_with_advice(client: httpx.Asy
     path = f"/v1/jobs/{registration['job']}/reports"
     reply = await client.post(path, content=b" " * 10_000_000, headers=JSON)
     assert "several smaller ones" in problem_of(reply, 413, "BODY_TOO_LARGE")["hint"]
+
+
+async def test_a_registration_of_10_megabytes_is_refused_with_advice(
+    client: httpx.AsyncClient,
+) -> None:
+    reply = await client.post("/v1/jobs", json=spec(tags={"notes": "x" * 10_000_000}))
+    assert "leave out of its tags" in problem_of(reply, 413, "BODY_TOO_LARGE")["hint"]
 
 
 async def test_a_body_that_does_not_say_its_length_is_bounded_too(

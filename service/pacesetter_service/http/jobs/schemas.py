@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from pacesetter.protocol import Authority, JobSpec, JobStatus, LedgerTotals, Message, Name
-from pydantic import Field, JsonValue, model_validator
+from pacesetter.protocol import Authority, JobSpec, JobStatus, LedgerTotals, Message, Name, Tags
+from pydantic import JsonValue, model_validator
 
 from pacesetter_service.http.replies import Reply
 
@@ -42,7 +42,7 @@ class JobPatch(Message):
     """What of a job may change: its name and its tags. A field left out stays as it is."""
 
     name: Name | None = None
-    tags: dict[Name, JsonValue] | None = Field(default=None, max_length=100)
+    tags: Tags | None = None
 
     @model_validator(mode="after")
     def _something_changes(self) -> "JobPatch":
