@@ -149,6 +149,33 @@ class JobProcess:
         return self.rows()
 
 
+class JobRanks:
+    """The ranks of one start of the job, a process each."""
+
+    def __init__(
+        self, ranks: int, folder: Path, name: str, url: str, external_id: str, *options: str
+    ) -> None:
+        meeting = ("--ranks", str(ranks), "--rendezvous", str(folder / f"{name}.rendezvous"))
+        self.ranks = [
+            JobProcess(
+                folder / f"rank{rank}",
+                name,
+                url,
+                external_id,
+                *("--rank", str(rank), *meeting, *options),
+            )
+            for rank in range(ranks)
+        ]
+
+    def kill(self) -> None:
+        for rank in self.ranks:
+            rank.kill()
+
+    def finish(self) -> list[list[dict[str, Any]]]:
+        """Wait for a clean exit of every rank and return the steps of each."""
+        return [rank.finish() for rank in self.ranks]
+
+
 def main_line(rows: list[dict[str, Any]]) -> dict[int, float]:
     """Return the learning rate at every main-line position; a position taken twice keeps its last."""
     return {row["position"]: row["lr"] for row in rows if row["main"]}

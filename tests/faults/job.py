@@ -2,7 +2,8 @@
 
 It writes one JSON line an optimizer step (position, learning rate, loss, on the main line or not), saves its own
 checkpoint at given main-line positions, and can stop at a gate until a file appears, so that a test decides what
-happens when without sleeping.
+happens when without sleeping. As one of several ranks it trains on the same batches as the others: their mean gradient
+is then that of one process to the bit, and so is everything that follows from it.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import numpy as np
 import pacesetter
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 GATE_SECONDS = 120.0
 
@@ -69,7 +72,23 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gate", type=str, nargs="*", default=[], help="step:file")
     parser.add_argument("--await-segment", type=int, help="wait for news before this step")
     parser.add_argument("--strategy", default="autolrs")
+    parser.add_argument("--rendezvous", type=Path, help="file by which several ranks meet")
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1)
     return parser.parse_args()
+
+
+def as_rank(arguments: argparse.Namespace, model: nn.Module) -> nn.Module:
+    """Return the model to train: with several ranks, wrapped so that they share their gradients."""
+    if arguments.ranks == 1:
+        return model
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{arguments.rendezvous}",
+        rank=arguments.rank,
+        world_size=arguments.ranks,
+    )
+    return DistributedDataParallel(model)
 
 
 def attach(
@@ -109,7 +128,8 @@ def main() -> None:
     gates = {
         int(step): Path(file) for step, file in (gate.split(":", 1) for gate in arguments.gate)
     }
-    run = attach(arguments, model, optimizer, resume)
+    trained = as_rank(arguments, model)
+    run = attach(arguments, trained, optimizer, resume)
     step, saved_at, awaited_behind = 0, set[int](), -1
     with arguments.log.open("a", buffering=1) as log:
         for inputs, labels in run.batches(Digits()):
@@ -122,9 +142,10 @@ def main() -> None:
             position, on_main = run.position, run.on_main_line
             if on_main and position in arguments.save_at and position not in saved_at:
                 saved_at.add(position)
-                save(arguments.checkpoint, model, optimizer, run)
+                if arguments.rank == 0:
+                    save(arguments.checkpoint, model, optimizer, run)
             learning_rate = optimizer.param_groups[0]["lr"]
-            loss = nn.functional.cross_entropy(model(inputs), labels)
+            loss = nn.functional.cross_entropy(trained(inputs), labels)
             loss.backward()  # type: ignore[no-untyped-call]
             run.step(loss)
             row = {"step": step, "position": position, "lr": learning_rate, "main": on_main}
@@ -132,6 +153,8 @@ def main() -> None:
             step += 1
         result = run.finish()
         log.write(json.dumps({"finished": True, "validation_loss": result.validation_loss}) + "\n")
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def save(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Undisturbed
-from tests.faults.harness import ControllerProcess, JobProcess, eventually, main_line
+from tests.faults.harness import ControllerProcess, JobProcess, JobRanks, eventually, main_line
 
 pytestmark = pytest.mark.faults
 
@@ -91,3 +91,27 @@ def test_resumes_while_the_old_process_lives_which_steers_nothing(
     rows = job.process.finish()
     assert job.seqs() == before
     assert sorted(main_line(rows)) == list(range(1000))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_resumes_the_main_line_with_another_number_of_ranks(
+    controller: ControllerProcess,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    before: int,
+    after: int,
+) -> None:
+    name, checkpoint = f"ranks-{before}-{after}", ("--checkpoint", str(tmp_path / "checkpoint.pt"))
+    step = undisturbed.step_at(300, main=False) + 2
+    stop = ("--save-at", str(CHECKPOINT_AT), "--gate", f"{step}:{tmp_path / 'gate'}")
+    first = JobRanks(before, tmp_path, "first", controller.url, name, *checkpoint, *stop)
+    for rank in first.ranks:
+        eventually(lambda rank=rank: len(rank.rows()) >= step, f"the job to reach step {step}")
+    first.kill()
+    second = JobRanks(after, tmp_path, "second", controller.url, name, *checkpoint, "--resume")
+    for rows in second.finish():
+        assert_same_main_line(rows, undisturbed)
+    job = controller.job_id(name)
+    assert job is not None
+    began = controller.events(job, "session_began")
+    assert [event["body"]["world_size"] for event in began] == [before, after]
