@@ -173,3 +173,27 @@ def test_the_proxy_of_the_environment_is_used(
     job = controller.job_id("through-a-proxy")
     assert job is not None
     assert positions(controller, job) == list(range(STEPS))
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise ValueError"])
+def test_a_process_that_ends_without_finish_sends_its_last_rows(
+    controller: ControllerProcess, end: str
+) -> None:
+    external_id = f"unfinished-{end}"
+    script = f"""
+import sys, torch, pacesetter
+model = torch.nn.Linear(8, 1)
+run = pacesetter.attach(
+    model, torch.optim.SGD(model.parameters(), lr=0.1), name="unfinished",
+    external_id={external_id!r}, budget=pacesetter.Steps(100), url={controller.url!r},
+)
+for batch in run.batches([torch.randn(4, 8)]):
+    model(batch).square().mean().backward()
+    run.step(1.0)
+    if run.position == 7:
+        {end}
+"""
+    subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    job = controller.job_id(external_id)
+    assert job is not None
+    assert positions(controller, job) == [0, 1, 2, 3, 4, 5, 6]

@@ -37,6 +37,8 @@ logger = logging.getLogger("pacesetter")
 
 CLOSE_SECONDS = 10.0
 """How long ``finish`` may take to send what is left; the rest stays in the journal."""
+EXIT_SECONDS = 2.0
+"""The same where the process ends without ``finish``: nobody wants to wait after Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +326,9 @@ class Run:
         self._rates.write(follower.position)
         self._keep_initial_state(resumed)
         self._register()
+        # Exit handlers run last in, first out: the last rows have to leave before the transport closes itself.
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
         conductor.reporter.session_began(
             follower.position,
             follower.running.seq,
@@ -404,13 +409,13 @@ class Run:
     def _leave_unfinished(self) -> None:
         """Send what is left where the process ends without ``finish``."""
         self._conductor.send_rows()
-        self._close()
+        self._close(EXIT_SECONDS)
 
-    def _close(self) -> int:
+    def _close(self, seconds: float = CLOSE_SECONDS) -> int:
         atexit.unregister(self._at_exit)
         self._optimizing.detach()
         self._conductor.states.release_all()
-        return self._transport.close(CLOSE_SECONDS)
+        return self._transport.close(seconds)
 
     # -- one step --
 
