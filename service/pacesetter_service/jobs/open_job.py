@@ -38,7 +38,10 @@ COLUMNS = (
 )
 """What every report needs. The spec and the strategy's state are large and are loaded only to plan."""
 
-_SELECT = select(*(getattr(JobRow, column) for column in COLUMNS))
+_UNLOCKED = select(*(JobRow.__table__.c[column] for column in COLUMNS)).where(
+    JobRow.__table__.c.id == bindparam("job_id")
+)
+_LOCKED = _UNLOCKED.with_for_update()
 
 _EVENT_COLUMNS = (
     *("job", "number", "type", "reducible", "session"),
@@ -190,7 +193,15 @@ def lock_job(tx: Transaction, job_id: str) -> OpenJob:
     Raises:
         NotFound: No job has that id.
     """
-    row = tx.execute(_SELECT.where(JobRow.id == job_id).with_for_update()).one_or_none()
+    return _opened(tx, job_id, tx.execute(_LOCKED, {"job_id": job_id}).one_or_none())
+
+
+def open_job(tx: Transaction, job_id: str) -> OpenJob:
+    """Return the job as it stands, to read of it only. Raises NotFound."""
+    return _opened(tx, job_id, tx.execute(_UNLOCKED, {"job_id": job_id}).one_or_none())
+
+
+def _opened(tx: Transaction, job_id: str, row: Any) -> OpenJob:
     if row is None:
         raise job_not_found(job_id)
     return OpenJob.from_row(tx, row)

@@ -18,7 +18,7 @@ from pacesetter_service.planning.messages import (
 )
 from pacesetter_service.planning.reduce import reduce
 from pacesetter_service.planning.registry import FALLBACK, Registry
-from pacesetter_service.planning.requests import build_request, running_now
+from pacesetter_service.planning.requests import build_request, next_request, running_now
 from pacesetter_service.segments import repository as segments
 
 
@@ -163,20 +163,35 @@ def stale_strategy(job: OpenJob, registry: Registry) -> str | None:
     return None
 
 
-def plan_now(job: OpenJob, registry: Registry) -> PlanRequest | None:
-    """Advance a fast strategy here and now; return the request if it is slow and must be planned elsewhere."""
+def _reduce_all(job: OpenJob, request: PlanRequest, registry: Registry) -> PlanAnswer:
+    answer = whole = reduce(registry, request)
+    while answer.error is None and request.rest is not None:
+        request = next_request(job.tx, request, answer)
+        answer = reduce(registry, request)
+        whole = whole.then(answer)
+    return whole
+
+
+def plan_now(job: OpenJob, registry: Registry) -> None:
+    """Advance a fast strategy here and now; a slow one stays due and is planned elsewhere."""
     if not job.is_due:
-        return None
+        return
     problem = stale_strategy(job, registry)
     if problem is not None:
         hand_over(job, problem, registry)
-        return None
-    request = build_request(job)
+        return
     if registry.type_of(job.strategy).slow:
-        return request
-    answer = reduce(registry, request)
+        return
+    request = build_request(job)
+    answer = _reduce_all(job, request, registry)
     if answer.error is not None:
         hand_over(job, f"strategy {job.strategy!r} failed: {answer.error}", registry)
     else:
         apply_answer(job, request, answer, registry)
-    return None
+
+
+def slow_request(job: OpenJob, registry: Registry) -> PlanRequest | None:
+    """Return what the planning process is asked, or None if nothing is due that it should plan."""
+    if not job.is_due or stale_strategy(job, registry) is not None:
+        return None
+    return build_request(job) if registry.type_of(job.strategy).slow else None

@@ -74,7 +74,7 @@ def rewind(job: OpenJob, position: int) -> int:
     """Go back to where a session resumes; return the highest ``seq`` that stays valid.
 
     The state is the one stored with the last decision at or before ``position``. What was measured on the kept main
-    line since then is replayed into it when the ``rewound`` event is reduced (see ``requests.expand_rewound``).
+    line since then is replayed into it when the ``rewound`` event is reduced (see ``requests.unreduced``).
     """
     job.flush_events()
     decision = decision_at(job, position)

@@ -85,8 +85,17 @@ class Facts(Message):
         )
 
 
+class Place(Message):
+    """How far the unseen events of a job have been read."""
+
+    number: int
+    """The last event that was read whole."""
+    within: int = 0
+    """Of the ``rewound`` event that follows it: the last earlier event that was replayed for it."""
+
+
 class PlanRequest(Message):
-    """A strategy's state, and the events it has not seen."""
+    """A strategy's state, and the events it has not seen: as many as fit, and where the others follow."""
 
     job: str
     strategy: str
@@ -104,6 +113,8 @@ class PlanRequest(Message):
     position: int
     next_seq: int
     draws: int
+    rest: Place | None = None
+    """Where the events go on that did not fit."""
 
 
 class LogLine(Message):
@@ -131,7 +142,13 @@ class PlanAnswer(Message):
 
     state: dict[str, JsonValue] = Field(default_factory=dict)
     running: int = 0
+    position: int = 0
     decisions: tuple[PlannedDecision, ...] = ()
     log: tuple[LogLine, ...] = ()
     error: str | None = None
     """Set if the strategy raised: nothing else counts then."""
+
+    def then(self, later: "PlanAnswer") -> "PlanAnswer":
+        """Return this answer and the one to the events that follow as one."""
+        both = {"decisions": self.decisions + later.decisions, "log": self.log + later.log}
+        return later.model_copy(update=both)

@@ -69,7 +69,13 @@ def _reduce(strategy: Strategy, request: PlanRequest) -> PlanAnswer:
             )
             next_seq += len(step.segments)
             draws += len(step.segments)
-    return PlanAnswer(state=state, running=running, decisions=tuple(decisions), log=tuple(log))
+    return PlanAnswer(
+        state=state,
+        running=running,
+        position=position,
+        decisions=tuple(decisions),
+        log=tuple(log),
+    )
 
 
 def reduce(registry: Registry, request: PlanRequest) -> PlanAnswer:

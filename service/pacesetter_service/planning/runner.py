@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 from sqlalchemy import select
@@ -15,11 +16,18 @@ from sqlalchemy import select
 from pacesetter_service.database.models import JobRow
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError, NotFound
-from pacesetter_service.jobs.open_job import ENDED, lock_job
-from pacesetter_service.planning.commit import apply_answer, hand_over, plan_now, still_stands
+from pacesetter_service.jobs.open_job import ENDED, lock_job, open_job
+from pacesetter_service.planning.commit import (
+    apply_answer,
+    hand_over,
+    plan_now,
+    slow_request,
+    still_stands,
+)
 from pacesetter_service.planning.messages import PlanAnswer, PlanRequest
 from pacesetter_service.planning.registry import Registry
 from pacesetter_service.planning.remote import PlannerCrashed, PlanningProcess
+from pacesetter_service.planning.requests import next_request
 
 ATTEMPTS = 2
 """A failure may be the machine's (out of memory), so each decision has a second try."""
@@ -124,22 +132,22 @@ class PlanningLoop:
     async def _plan(self, job: str) -> None:
         registry = self._registry
 
-        def load(tx: Transaction) -> PlanRequest | None:
+        def plan_fast(tx: Transaction) -> None:
             opened = lock_job(tx, job)
-            request = plan_now(opened, registry)
+            plan_now(opened, registry)
             opened.save()
-            tx.due.discard(job)  # it is in hand
-            return request
 
         try:
-            request = await self._store.write(load)
+            # Reading does not hold up whoever reports: the answer counts only while what was read still stands.
+            request = await self._store.read(lambda tx: slow_request(open_job(tx, job), registry))
+            if request is None:
+                await self._store.write(plan_fast)
+                return
         except NotFound:
-            return
-        if request is None:
             return
         began = perf_counter()
         try:
-            answer = await self._process.plan(request)
+            answer = await self._ask(request)
         except PlannerCrashed as error:
             answer = PlanAnswer(error=f"PlannerCrashed: {error}")
         if self._observe is not None:
@@ -150,6 +158,16 @@ class PlanningLoop:
             return
         self._failures.pop(job, None)
         await self._store.write(lambda tx: self._commit(tx, request, answer))
+
+    async def _ask(self, request: PlanRequest) -> PlanAnswer:
+        """Return the answer to all events, request by request where they do not fit into one."""
+        answer = whole = await self._process.plan(request)
+        while answer.error is None and request.rest is not None:
+            follow = partial(next_request, request=request, answer=answer)
+            request = await self._store.read(follow)
+            answer = await self._process.plan(request)
+            whole = whole.then(answer)
+        return whole
 
     def _failed(self, job: str) -> int:
         self._failures[job] = self._failures.get(job, 0) + 1

@@ -9,12 +9,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from pacesetter.protocol import Capabilities
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import StrategyRefused
+from pacesetter_service.planning import requests
 from pacesetter_service.views import EventView
 
 from tests.service.domain.conftest import OPTIONS, ROOT, Open
@@ -183,3 +185,35 @@ def test_the_planning_process_ends_when_its_parent_is_killed() -> None:
         parent.wait()
         _, alive = psutil.wait_procs([child], timeout=DEADLINE_SECONDS)
     assert not alive
+
+
+@pytest.mark.parametrize("strategy", ["ladder", "slow_ladder"])
+async def test_events_read_a_few_at_a_time_lead_to_the_same_segments(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    async def restarted_on_the_way(name: str) -> SimulatedJob:
+        first = SimulatedJob(controller, spec(100, strategy, external_id=name), cut=3)
+        await (await first.start()).run(until=75)
+        again = first.spec.model_copy(update={"nonce": "second"})
+        # What the kept main line showed before 52 is replayed, and stands behind one event.
+        second = SimulatedJob(controller, again, position=52, rates=dict(first.rates))
+        await (await second.start()).run()
+        return second
+
+    whole = await restarted_on_the_way("at once")
+    sizes: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        events, rest = some_events(*arguments)
+        sizes.append(len(events))
+        return events, rest
+
+    some_events = requests._some_events
+    monkeypatch.setattr(requests, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(requests, "RECORDS_AT_ONCE", 3)
+    monkeypatch.setattr(requests, "_some_events", counted)
+    in_parts = await restarted_on_the_way("in parts")
+    assert in_parts.rates == whole.rates
+    assert in_parts.received == whole.received
+    assert max(sizes) <= 4
+    assert len(sizes) > 40
