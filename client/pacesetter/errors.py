@@ -49,7 +49,8 @@ class ServiceError(PacesetterError):
     """The service answered with a problem document."""
 
     def __init__(self, message: str, *, code: str = "", status: int = 0, hint: str = "") -> None:
-        super().__init__(f"{message} {hint}".strip())
+        super().__init__(_sentences(message, hint))
+        self.detail = message
         self.code = code
         self.status = status
         self.hint = hint
@@ -61,3 +62,10 @@ class RegistrationRefused(ServiceError):
 
 class ServiceUnavailable(ServiceError):
     """The service could not be reached."""
+
+
+def _sentences(message: str, hint: str) -> str:
+    """Return both as one text; a service writes each with or without its full stop."""
+    if not hint:
+        return message
+    return f"{message.rstrip(' .')}. {hint[:1].upper()}{hint[1:].rstrip(' .')}."

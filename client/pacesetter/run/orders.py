@@ -67,11 +67,11 @@ class Orders:
                     by_alias=True
                 )
             except RegistrationRefused as error:
-                answer["refused"] = [str(error), error.code, error.status]
+                answer["refused"] = [error.detail, error.code, error.status, error.hint]
         answer = self.ranks.share(answer)
         if "refused" in answer:
-            message, code, status = answer["refused"]
-            raise RegistrationRefused(message, code=code, status=status)
+            message, code, status, hint = answer["refused"]
+            raise RegistrationRefused(message, code=code, status=status, hint=hint)
         document = answer["registration"]
         self.registration = document and Registration.model_validate_json(document)
 

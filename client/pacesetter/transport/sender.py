@@ -118,6 +118,14 @@ class Sender:
         registration, unreadable = calls.register(self._folder.note.spec)
         if self.registration is None:
             self._inbox.begin(registration.segments, unreadable, registration.status)
+            logger.info(
+                "Registered as %s at %s: session %d, strategy %s, authority %s.",
+                registration.job,
+                self._service,
+                registration.session_number,
+                registration.strategy,
+                registration.authority,
+            )
         self.registration = registration
         self._renew = False
         _note_registration(self._folder, self._service, registration)
@@ -186,7 +194,7 @@ class Sender:
         self._backlog.acknowledge(entry.number)
         self._conditions.begin(
             f"REFUSED_{error.code}",
-            f"The service does not take record {entry.number}: {error} It is set aside in "
+            f"The service does not take record {entry.number}: {_sentence(error)} It is set aside in "
             f"{self._folder.path / 'refused.jsonl'}, as are others like it.",
         )
 
@@ -218,8 +226,8 @@ class Sender:
         self.answered.set()
         self._conditions.begin(
             "DENIED",
-            f"The service at {self._service} does not take this job ({error.status} {error.code}): {error} Training "
-            f"goes on; records are kept in {self._folder.path}.",
+            f"The service at {self._service} does not take this job ({error.status} {error.code}): "
+            f"{_sentence(error)} Training goes on; records are kept in {self._folder.path}.",
         )
 
     def _say_refused(self, error: Rejected) -> None:
@@ -231,9 +239,13 @@ class Sender:
             "The service at %s will not steer this job (%s): %s Training goes on unsteered; records are kept in %s.",
             self._service,
             error.code,
-            error,
+            _sentence(error),
             self._folder.path,
         )
+
+
+def _sentence(error: ServiceError) -> str:
+    return f"{str(error).rstrip('.')}."
 
 
 def _leave(folder: SessionFolder, error: ServiceError) -> None:

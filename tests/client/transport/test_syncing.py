@@ -122,7 +122,7 @@ def test_a_refused_job_stays_with_the_reason(
     record_offline(tmp_path, "first", 3)
     service.refuse_registration = (422, "BUDGET_TOO_SMALL")
     assert main(["sync", str(tmp_path), "--url", service.url]) == LEFT
-    assert "detail of BUDGET_TOO_SMALL Do something else." in capsys.readouterr().out
+    assert "detail of BUDGET_TOO_SMALL. Do something else." in capsys.readouterr().out
     assert main(["status", str(tmp_path)]) == SENT
     out = capsys.readouterr().out
     assert "a job first: 3 records wait (not registered, refused: detail of" in out
