@@ -6,10 +6,27 @@ from typing import Any, TypeVar
 
 from pacesetter.protocol import JobSpec, LedgerTotals, Record, Registration, Segment
 from pacesetter.schedules import Constant, Schedule
-from pacesetter.transport import MakeRecord, Transport, UnreadableSegment
+from pacesetter.transport import Bell, MakeRecord, Transport, UnreadableSegment
 
 Script = Callable[[Record], Iterable[Segment]]
 Kind = TypeVar("Kind")
+
+
+class ScriptedBell(Bell):
+    """Rung as long as there is something to look at, as tests put things straight into the inbox."""
+
+    def __init__(self, transport: "ScriptedTransport") -> None:
+        self._transport = transport
+        super().__init__()
+
+    @property
+    def rung(self) -> bool:
+        waiting = bool(self._transport.inbox) and not self._transport.away
+        return self._rung or waiting or self._transport.quiet
+
+    @rung.setter
+    def rung(self, value: bool) -> None:
+        self._rung = value
 
 
 class ScriptedTransport(Transport):
@@ -31,6 +48,7 @@ class ScriptedTransport(Transport):
         self.ledger: LedgerTotals | None = None
         self.spec: JobSpec | None = None
         self.inbox: deque[Segment | UnreadableSegment] = deque()
+        self._bell = ScriptedBell(self)
         self.away = False
         self.quiet = False
         self.waits: list[float] = []
@@ -52,6 +70,10 @@ class ScriptedTransport(Transport):
             strategy="scripted",
             segments=self._segments,
         )
+
+    @property
+    def bell(self) -> Bell:
+        return self._bell
 
     def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:
         self.spec = spec

@@ -20,12 +20,28 @@ class UnreadableSegment:
     """What could not be read, for the acknowledgement."""
 
 
+class Bell:
+    """Rung, from any thread, when the training loop should look for news: the one thing that it reads at every step.
+
+    Attributes:
+        rung: True from the beginning, so that there is a first look. Whoever looks sets it to False beforehand.
+    """
+
+    def __init__(self) -> None:
+        self.rung = True
+
+
 class Transport(ABC):
     """Carries records to the service and segments back, in the background.
 
     ``send``, ``receive`` and ``flush`` are called from the training loop: they return at once and never raise, whatever
     state the service is in.
     """
+
+    @property
+    @abstractmethod
+    def bell(self) -> Bell:
+        """Rung whenever ``receive`` or ``silenced`` may have changed; always the same one."""
 
     @abstractmethod
     def register(self, spec: JobSpec, wait_seconds: float) -> Registration | None:

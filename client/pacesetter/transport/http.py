@@ -8,6 +8,7 @@ from time import monotonic
 
 from pacesetter.errors import RegistrationRefused
 from pacesetter.protocol import JobSpec, Registration
+from pacesetter.transport.base import Bell
 from pacesetter.transport.calls import Calls
 from pacesetter.transport.follower import Follower
 from pacesetter.transport.inbox import Arrival, Inbox
@@ -67,6 +68,11 @@ class HttpTransport(JournalingTransport):
                 error.problem.detail, code=error.code, status=error.status, hint=error.hint
             )
         return self.late_registration()
+
+    @property
+    def bell(self) -> Bell:
+        """Rung when a segment arrives, and when a newer session takes over."""
+        return self._inbox.bell
 
     def late_registration(self) -> Registration | None:
         """Return the registration the first time that it is here."""
@@ -194,4 +200,4 @@ class HttpTransport(JournalingTransport):
     def _after_fork(self) -> None:
         super()._after_fork()
         # A lock that another thread held at the fork stays locked in the child for ever.
-        self._inbox = Inbox()
+        self._inbox = Inbox(self._inbox.bell)

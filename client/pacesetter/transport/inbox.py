@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from pacesetter.protocol import JobStatus, Segment
-from pacesetter.transport.base import UnreadableSegment
+from pacesetter.transport.base import Bell, UnreadableSegment
 
 Arrival = Segment | UnreadableSegment
 
@@ -16,7 +16,8 @@ _STEERED: frozenset[JobStatus] = frozenset({"registered", "running", "lost"})
 class Inbox:
     """Delivers each ``seq`` once and in order, whichever way it came first."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: Bell | None = None) -> None:
+        self.bell = bell or Bell()
         self._changed = threading.Condition()
         self._arrived: deque[Arrival] = deque()
         self._status: JobStatus | None = None
@@ -42,6 +43,7 @@ class Inbox:
             self._arrived.extend(unreadable)
             seqs = [arrival.seq for arrival in (*carried, *self._arrived)]
             self.seen = max(seqs, default=0)
+            self.bell.rung = True
         self.set_status(status)
 
     def deliver(self, arrivals: Iterable[Arrival]) -> None:
@@ -53,6 +55,7 @@ class Inbox:
                 if arrival.seq > self.seen:
                     self.seen = arrival.seq
                     self._arrived.append(arrival)
+                    self.bell.rung = True
             self._changed.notify_all()
 
     def receive(self) -> Arrival | None:
@@ -86,6 +89,7 @@ class Inbox:
         with self._changed:
             self.silenced = True
             self._arrived.clear()
+            self.bell.rung = True
             self._changed.notify_all()
 
     def end(self) -> None:

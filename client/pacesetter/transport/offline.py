@@ -4,15 +4,22 @@ from pathlib import Path
 
 from pacesetter.errors import ConfigurationError
 from pacesetter.protocol import JobSpec, LedgerTotals, Registration
-from pacesetter.transport.base import MakeRecord, Transport
+from pacesetter.transport.base import Bell, MakeRecord, Transport
 from pacesetter.transport.inbox import Arrival
 from pacesetter.transport.journaling import JournalingTransport
 from pacesetter.transport.recorder import Recorder
 from pacesetter.transport.timing import Timing
 
+_NOBODY = Bell()
+
 
 class _Unanswered(Transport):
     """The answers of a service that is not there."""
+
+    @property
+    def bell(self) -> Bell:
+        """Never rung again: nothing comes."""
+        return _NOBODY
 
     def late_registration(self) -> Registration | None:
         """Return None: nobody is asked."""
