@@ -34,6 +34,20 @@ def checked_scalar(value: Any, name: str) -> float | torch.Tensor:
         ) from error
 
 
+def host_scalar(value: Any, name: str) -> float:
+    """Return a loss or norm as a float, read at once: on a CPU there is nothing to wait for.
+
+    Raises:
+        ConfigurationError: It is no real number; NaN and infinity are numbers.
+    """
+    if type(value) is torch.Tensor and value.numel() == 1:
+        number = value.item()
+        if type(number) is float:
+            return number
+    checked = checked_scalar(value, name)
+    return float(checked.item()) if isinstance(checked, torch.Tensor) else checked
+
+
 def checked_tokens(tokens: Any) -> int | None:
     """Return a count of tokens as an int; None where none was passed.
 

@@ -20,9 +20,10 @@ from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice
 from pacesetter.run.disabled import DisabledRun
 from pacesetter.run.job import Job
 from pacesetter.run.optimizing import GRADIENT_L2, OptimizerSteps
+from pacesetter.run.options import Options
 from pacesetter.run.ranks import Ranks, find_ranks
 from pacesetter.run.rates import LearningRates, unwrap
-from pacesetter.run.run import Options, Run
+from pacesetter.run.run import Run
 from pacesetter.run.settings import Settings, check_settings
 from pacesetter.run.snapshots import SnapshotFolder
 from pacesetter.run.stopping import ACCELERATOR_LAG_STEPS

@@ -6,19 +6,18 @@ from collections.abc import Callable
 from functools import singledispatchmethod
 from typing import Any
 
-from pacesetter.judgement import check_segment
-from pacesetter.protocol import CURRENT, JobSpec, Segment
+from pacesetter.protocol import Segment
 from pacesetter.run import effects as fx
+from pacesetter.run.first_step import FirstStep
 from pacesetter.run.follower import Follower
+from pacesetter.run.guarding import LossGuard
+from pacesetter.run.judging import Judge
 from pacesetter.run.ledger import Ledger
 from pacesetter.run.orders import Order, Orders
 from pacesetter.run.rates import LearningRates
-from pacesetter.run.reporting import GroupStep, Reporter
-from pacesetter.run.rows import Scalar
+from pacesetter.run.reporting import Reporter
 from pacesetter.run.states import States
-from pacesetter.run.stopping import Clauses, LossWatch
 from pacesetter.run.validating import Validation
-from pacesetter.run.verification import Verifier
 
 logger = logging.getLogger("pacesetter")
 
@@ -27,13 +26,14 @@ class Conductor:
     """Turns effects into deeds, on every rank alike.
 
     Attributes:
+        guard: Watches the losses of the running segment.
+        first_step: Acknowledges a segment.
+        judge: Refuses what the training code does not allow.
         step: Optimizer steps of the main line.
         tokens: Tokens of the main line.
         fallbacks: How often no segment came in time.
-        applied: Segments acknowledged as applied.
         refused: Segments refused.
         rows_of: ``seq`` of the segment whose rows are being collected.
-        unacknowledged: The segment whose first step comes next.
     """
 
     def __init__(
@@ -57,37 +57,29 @@ class Conductor:
         self.orders = orders
         self.ledger = ledger
         self.validation = validation
+        self.guard = LossGuard(orders.ranks, lag_steps)
+        self.first_step = FirstStep(rates, reporter)
+        self.judge = Judge(follower, rates)
         self.step = self.tokens = 0
-        self.fallbacks = self.applied = self.refused = 0
-        self.clauses = Clauses(())
-        self.watch = LossWatch(lag_steps)
-        self.spec: JobSpec | None = None
+        self.fallbacks = self.refused = 0
         self.rows_of = follower.running.seq
-        self.units_per_step = 1.0
         self._waiting_seconds = waiting_seconds
-        self._unjudged: list[float] = []
-        self.unacknowledged: Segment | None = None
-        self._verifiers = [Verifier(each.optimizer, each.index) for each in rates.groups]
-        self._lr_before: list[float] = []
         self._left_multipliers: list[float] | None = None
         self._left_counters: dict[str, int] = {}
         self._probe_tokens = 0
         self._waited = 0.0
         self._fell_back = False
-        self._report_every = 1
-        self._rows_seen = 0
         self._on_branch = on_branch
 
     # -- step boundaries --
 
     def begin(self, waiting_seconds: float) -> None:
         """Take up what the service already had for this job."""
-        orders = self.orders
-        standing = orders.standing(waiting_seconds)
+        standing = self.orders.standing(waiting_seconds)
         if standing is not None:
-            self.adopt(standing, orders.registered_through)
-        elif orders.registration is not None:
-            orders.inbox.extend(orders.registration.segments)
+            self.adopt(standing, self.orders.registered_through)
+        elif self.orders.registration is not None:
+            self.orders.inbox.extend(self.orders.registration.segments)
         self.turn()
 
     def turn(self, stopped: str | None = None) -> None:
@@ -112,11 +104,10 @@ class Conductor:
         waiting = self.follower.adopt(standing)
         self.follower.highest_seen = max(self.follower.highest_seen, seen_through)
         main = self.follower.main
-        self._change_rows(main.seq)
+        self._change_rows(main)
         self.rates.follow(main.policy, main.controls, main=True)
-        self._watch(main)
         if waiting is not None:
-            refusal = self._judge(waiting)
+            refusal = self.judge.refusal(waiting, self._left_multipliers)
             if refusal is None:
                 self.follower.put_off(waiting)
             else:
@@ -131,26 +122,6 @@ class Conductor:
         """Leave any probe and end the job where its main line stands."""
         self._perform(self.follower.finish())
 
-    def judge_loss(self, loss: Any, *, due: bool, over: bool) -> str | None:
-        """Return the code of the stop clause that fires now, judged on the mean over ranks."""
-        if not self.clauses.clauses:
-            return None
-        arrived = self.watch.push(loss)
-        if arrived is not None:
-            self._unjudged.append(arrived)
-        if over:
-            self._unjudged.extend(self.watch.drain())
-        if not due or not self._unjudged:
-            return None
-        losses = self.orders.ranks.mean(self._unjudged)
-        self._unjudged = []
-        for value in losses:
-            code = self.clauses.judge(value)
-            if code is not None:
-                self.clauses = Clauses(())
-                return code
-        return None
-
     def document(self) -> dict[str, int]:
         """Return the counters of the main line, as they are kept with a state."""
         if not self.follower.on_main_line:
@@ -160,38 +131,16 @@ class Conductor:
     # -- the first step of a segment --
 
     def before_step(self) -> None:
-        """Prepare the verification of a segment's first step."""
-        for verifier in self._verifiers:
-            verifier.arm()
+        """Prepare the verification of a segment's first step, if this is one."""
+        if self.first_step.awaited is not None:
+            self.first_step.arm()
 
     def after_step(self, position: int) -> None:
-        """Acknowledge the segment whose first step this was."""
-        segment, self.unacknowledged = self.unacknowledged, None
-        if segment is None:
-            return
-        groups = tuple(
-            GroupStep(group.name, before, group.announced, group.read_back, verifier.collect())
-            for group, before, verifier in zip(
-                self.rates.groups, self._lr_before, self._verifiers, strict=True
-            )
-        )
-        self.follower.acknowledged()
-        self.applied += 1
-        self.reporter.applied(segment, position, groups)
-        for group in self.rates.groups:
-            if not group.applied:
-                self.notice(
-                    "alert",
-                    "LR_NOT_APPLIED",
-                    f"group {group.name!r} shows {group.read_back:.9g} after {group.announced:.9g} was written; a "
-                    "learning rate held in a 16-bit Tensor cannot show it: use a float32 or float64 one",
-                    {"group": group.name, "announced": group.announced, "shown": group.read_back},
-                )
-
-    def add_row(self, row: dict[str, Scalar]) -> None:
-        """Add the row of one optimizer step of the running segment."""
-        self._rows_seen += 1
-        self.reporter.rows.add(row, report=self._rows_seen % self._report_every == 0)
+        """Acknowledge the segment whose first step this was, if it was one."""
+        if self.first_step.awaited is not None:
+            self.follower.acknowledged()
+            for code, detail, numbers in self.first_step.acknowledge(position):
+                self.notice("alert", code, detail, numbers)
 
     def send_rows(self) -> None:
         """Send the rows of the running segment, the last one included."""
@@ -244,35 +193,10 @@ class Conductor:
         elif order.seq <= self.follower.highest_seen:
             return
         else:
-            answers = self.follower.offer(order, self._judge(order))
+            refusal = self.judge.refusal(order, self._left_multipliers)
+            answers = self.follower.offer(order, refusal)
         for answer in answers:
             self._acknowledge(answer)
-
-    def _judge(self, segment: Segment) -> tuple[str, str] | None:
-        """Return code and detail of why the training code's limits or this job's abilities forbid a segment."""
-        spec = self.spec
-        assert spec is not None
-        refusal = check_segment(
-            segment,
-            spec.limits,
-            current_multiplier=self._multipliers_before(segment),
-            budget_total=spec.budget.total,
-            clock=spec.budget.clock,
-            base_schedule=spec.base,
-            capabilities=spec.capabilities,
-            groups=spec.groups,
-            position=self.follower.main_position if segment.source == CURRENT else None,
-            units_per_step=self.units_per_step,
-        )
-        return None if refusal is None else (refusal.code, refusal.detail)
-
-    def _multipliers_before(self, segment: Segment) -> list[float] | None:
-        """Return the multipliers of the main line's last step before ``segment``: often one that is yet to come."""
-        if not self.follower.on_main_line:
-            return self._left_multipliers
-        if segment.source == CURRENT and segment.start > self.follower.position:
-            return self.rates.multipliers_at(segment.start - self.units_per_step)
-        return self.rates.multipliers()
 
     # -- effects --
 
@@ -314,7 +238,7 @@ class Conductor:
             source = self.states.source
             unpaired = effect.segment.data == "rewind" and source is not None and source.unpaired
         self.reporter.segment_ended(effect, loss, unpaired=unpaired)
-        self.clauses = Clauses(())
+        self.guard.begin(())
         if effect.segment.kind == "branch" and effect.outcome == "completed" and self._on_branch:
             self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")
 
@@ -363,13 +287,12 @@ class Conductor:
     @_do.register
     def _begin(self, effect: fx.Begin) -> None:
         segment = effect.segment
-        self._change_rows(segment.seq)
-        self._lr_before = [group.read_back for group in self.rates.groups]
+        self._change_rows(segment)
+        self.first_step.segment_ends()
         self.rates.follow(segment.policy, segment.controls, main=segment.kind == "main")
         if self.states.source is not None:
             self.states.source.hold(segment.data == "hold")
-        self._watch(segment)
-        self.unacknowledged = None if effect.again else segment
+        self.first_step.awaited = None if effect.again else segment
         if self._fell_back and not effect.again:
             self._fell_back = False
             logger.info("steered again: segment %d", segment.seq)
@@ -406,23 +329,18 @@ class Conductor:
 
     @_do.register
     def _finish(self, effect: fx.Finish) -> None:
-        self.unacknowledged = None
+        self.first_step.awaited = None
         if effect.stop is not None:
             self.reporter.acknowledge(
                 fx.Acknowledge(effect.stop, "applied"), self.follower.position
             )
 
-    def _change_rows(self, seq: int) -> None:
-        """Send rows left over from a main segment that went on after its end; the next ones are of segment ``seq``."""
+    def _change_rows(self, segment: Segment) -> None:
+        """Send rows left over from a main segment that went on after its end; the next ones are of ``segment``."""
         self.send_rows()
-        self.rows_of = seq
-
-    def _watch(self, segment: Segment) -> None:
-        self.clauses = Clauses(segment.stop_if)
-        self.watch = LossWatch(self.watch.lag_steps)
-        self._unjudged = []
-        self._report_every = segment.measure.report_every
-        self._rows_seen = 0
+        self.rows_of = segment.seq
+        self.reporter.rows.begin(segment.measure.report_every)
+        self.guard.begin(segment.stop_if)
 
     def _settle_probes(self) -> None:
         """Count the tokens of probes whose batches the main line will never see."""

@@ -87,7 +87,11 @@ class Follower:
     def advance(self, units: int, tokens: int) -> None:
         """Count one optimizer step that consumed ``units`` of the job's clock and ``tokens`` tokens."""
         self.position += units
-        self._steps += 1
+        self.count(1, tokens)
+
+    def count(self, steps: int, tokens: int) -> None:
+        """Count optimizer steps whose positions are known already."""
+        self._steps += steps
         self._tokens += tokens
 
     def adopt(self, known: tuple[Segment, ...]) -> Segment | None:

@@ -30,9 +30,9 @@ class Ledger:
         """Let the first step begin now."""
         self._mark = time.perf_counter()
 
-    def count(self, line: Line, tokens: int, now: float) -> None:
-        """Count one optimizer step, and the time since the last one; ``now`` is ``time.perf_counter()``."""
-        self.steps[line] += 1
+    def count(self, line: Line, tokens: int, now: float, steps: int = 1) -> None:
+        """Count optimizer steps, and the time since the last ones; ``now`` is ``time.perf_counter()``."""
+        self.steps[line] += steps
         self.tokens[line] += tokens
         self.seconds[line] += now - self._mark
         self._mark = now

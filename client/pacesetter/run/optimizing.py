@@ -21,6 +21,8 @@ GRADIENT_L2, GRADIENT_L1, PARAMETER_L2 = "grad_norm", "grad_norm_l1", "parameter
 STATISTICS = (GRADIENT_L2, GRADIENT_L1, PARAMETER_L2)
 
 
+StepHook = Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]
+
 Measured = dict[str, Scalar]
 """What was seen on the way of one step, by column name."""
 
@@ -143,22 +145,34 @@ class OptimizerSteps:
         if rates is not None:
             yield optimizer.register_load_state_dict_post_hook(lambda _: rates.rewrite(label))
 
-    def _before_step(
-        self, label: str
-    ) -> Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]:
+    def _before_step(self, label: str) -> StepHook:
         rates = self._rates
+        if rates is None:
+            return self._step_begins
+        driven = rates.by_optimizer[label]
 
-        def before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: Any) -> None:
-            del args, kwargs
-            if rates is not None:
-                rates.check(label)
-            if self._scaler is not None:
-                found = getattr(optimizer, "found_inf", None)
-                if isinstance(found, Tensor) and bool(found):
-                    return
-            self._fired = True
+        def check(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # The usual case is that every group still holds the very object that was written.
+            for holder, held in zip(optimizer.param_groups, driven.held, strict=False):
+                if holder["lr"] is not held:
+                    rates.check(label)
+                    break
+            if self._scaler is None:
+                self._fired = True
+            else:
+                self._step_begins(optimizer, args, kwargs)
 
-        return before_step
+        return check
+
+    def _step_begins(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        del args, kwargs
+        if self._scaler is not None:
+            found = getattr(optimizer, "found_inf", None)
+            if isinstance(found, Tensor) and bool(found):
+                return
+        self._fired = True
 
 
 def _is_unscaled(scaler: Any, optimizer: Any) -> bool:

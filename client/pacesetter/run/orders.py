@@ -1,19 +1,21 @@
 """What arrives from the service, handed to all ranks at the same step.
 
-One process looks at its inbox after every step. Several ranks exchange every ``sync_every`` steps and wherever a
-segment ends, which all know beforehand; between two exchanges nothing arrives.
+One process is told by the transport's bell. Several ranks exchange every ``sync_every`` steps and wherever a segment
+ends, which all know beforehand. An exchange is begun at one such step and finished at the next, so that no rank waits
+for a slower one; only the end of a segment waits.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pacesetter.errors import ConfigurationError, RegistrationRefused
 from pacesetter.protocol import JobSpec, Registration, Segment
 from pacesetter.run.ranks import Ranks
-from pacesetter.transport.base import Transport, UnreadableSegment
+from pacesetter.transport.base import Bell, Transport, UnreadableSegment
 
 logger = logging.getLogger("pacesetter")
 
@@ -21,6 +23,17 @@ Order = Segment | UnreadableSegment
 
 POLL_SECONDS = 0.02
 """Between two looks for the reply to ``SessionBegan``, which nothing announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """Control on its way between the ranks."""
+
+    finish: Callable[[], list[int]]
+    news: list[Any]
+    """What rank 0 sends if it said that there is something."""
+    position: int
+    """Where this rank stood when it began."""
 
 
 class Orders:
@@ -33,6 +46,7 @@ class Orders:
 
     Attributes:
         alone: Whether there is one rank only.
+        bell: Rung when one rank should look for news.
         inbox: Segments that arrived and were not judged yet, in order.
         registration: The service's answer, once it is here.
         silenced: Whether a newer session of the job has taken over.
@@ -42,6 +56,8 @@ class Orders:
         self.transport = transport
         self.ranks = ranks
         self.alone = ranks.world_size == 1
+        # Several ranks look at steps that are known beforehand, whatever arrives.
+        self.bell = transport.bell if self.alone else _silent()
         self.sync_every = sync_every
         self.inbox: deque[Order] = deque()
         self.registration: Registration | None = None
@@ -51,7 +67,8 @@ class Orders:
         self._late_standing: tuple[Segment, ...] = ()
         self._shared_standing: tuple[Segment, ...] = ()
         self._shared_through = 0
-        self._calls = 0
+        self._steps = 0
+        self._under_way: _Exchange | None = None
 
     def register(self, spec: JobSpec, wait_seconds: float) -> None:
         """Register the job; afterwards ``registration`` says what came of it.
@@ -95,29 +112,37 @@ class Orders:
             return ()
         return _standing(registration, kept)
 
+    def count(self, steps: int) -> None:
+        """Count steps that were made since the last look."""
+        self._steps += steps
+
+    @property
+    def steps_to_exchange(self) -> int:
+        """Steps until the ranks look for news together; one rank is told by the bell."""
+        return 2**62 if self.alone else self.sync_every - self._steps % self.sync_every
+
     def due(self, *, over: bool) -> bool:
         """Whether the ranks look for news at this step; ``over`` says that a segment ends here."""
-        if self.alone:
-            return True
-        self._calls += 1
-        return over or self._calls % self.sync_every == 0
+        return self.alone or over or self._steps % self.sync_every == 0
 
-    def arrived(self, position: int) -> bool:
+    def arrived(self, position: int, *, over: bool) -> bool:
         """Look for news; return whether there is any. Called where :meth:`due` says so, on every rank.
 
+        Several ranks see here what rank 0 had at the exchange before: nobody waits for it. Where a segment ends they
+        do wait, and see what it has now.
+
         Raises:
-            ConfigurationError: This rank stands elsewhere than rank 0.
+            ConfigurationError: This rank stood elsewhere than rank 0.
         """
         if not self.alone:
-            self._exchange(position)
+            self._finish_exchange()
+            self._begin_exchange(position)
+            if over:
+                self._finish_exchange()
         else:
+            self.bell.rung = False  # before the look: what comes meanwhile rings again
             self.silenced = self.transport.silenced
-            # The usual case is an empty inbox: one look.
-            order = self.transport.receive()
-            if order is not None:
-                self.inbox.append(order)
-            if order is not None or self._late_orders:
-                self.inbox.extend(self._arrivals())
+            self.inbox.extend(self._arrivals())
         return bool(self.inbox or self._late_standing or self._shared_standing)
 
     def wait(self, deadline: float, position: int) -> bool:
@@ -130,7 +155,9 @@ class Orders:
         if self.ranks.world_size == 1:
             self.inbox.extend(self._arrivals())
             return over
-        self._exchange(position)
+        self._finish_exchange()
+        self._begin_exchange(position)
+        self._finish_exchange()
         return bool(self.ranks.share(over))
 
     @property
@@ -147,10 +174,12 @@ class Orders:
             self.registration = self.transport.late_registration()
             if self.registration is not None:
                 self._take_late(self.registration)
+                self.bell.rung = self.alone
         awaited, kept = self._awaiting_rewind, self.transport.kept_through
         if awaited is not None and kept is not None:
             self._awaiting_rewind = None
             self._late_standing = _standing(awaited, kept)
+            self.bell.rung = self.alone
 
     def take_standing(self) -> tuple[Segment, ...]:
         """Return, once, the segments of earlier sessions, where the answer on which of them stand came late."""
@@ -175,29 +204,43 @@ class Orders:
         while (order := self.transport.receive()) is not None:
             yield order
 
-    def _exchange(self, position: int) -> None:
-        """Give every rank what rank 0 received, and check that all stand where it stands."""
-        mine: list[Any] = []
+    def _begin_exchange(self, position: int) -> None:
+        """Send what rank 0 received on its way to every rank."""
+        news: list[Any] = [[], []]
+        silenced = False
         if self.ranks.speaks:
             standing, self._late_standing = self._late_standing, ()
+            news = [[_pack(each) for each in self._arrivals()], [_pack(each) for each in standing]]
             silenced = self.transport.silenced
-            mine = [
-                [_pack(each) for each in self._arrivals()],
-                [_pack(s) for s in standing],
-                silenced,
-                position,
-                self.registered_through,
-            ]
-        received, shared, self.silenced, expected, through = self.ranks.share(mine)
-        self._shared_through = through
-        if position != expected:
+        numbers = [any(news), silenced, position, self.registered_through]
+        self._under_way = _Exchange(
+            self.ranks.begin_sharing([int(n) for n in numbers]), news, position
+        )
+
+    def _finish_exchange(self) -> None:
+        """Take what was sent at the last exchange, if any, and check that all stood where rank 0 stood."""
+        exchange, self._under_way = self._under_way, None
+        if exchange is None:
+            return
+        has_news, silenced, expected, self._shared_through = exchange.finish()
+        if exchange.position != expected:
             raise ConfigurationError(
-                f"this rank stands at {position} and rank 0 at {expected}; give run.step the same tokens on every "
-                "rank: the count over all of them"
+                f"this rank stood at {exchange.position} and rank 0 at {expected}; give run.step the same tokens on "
+                "every rank: the count over all of them"
             )
+        self.silenced = bool(silenced)
+        if not has_news:
+            return
+        received, shared = self.ranks.share(exchange.news)
         self.inbox.extend(_unpack(each) for each in received)
         orders = [_unpack(each) for each in shared]
         self._shared_standing += tuple(each for each in orders if isinstance(each, Segment))
+
+
+def _silent() -> Bell:
+    bell = Bell()
+    bell.rung = False
+    return bell
 
 
 def _standing(registration: Registration, kept_through: int) -> tuple[Segment, ...]:

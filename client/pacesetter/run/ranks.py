@@ -6,6 +6,7 @@ never unpickles anything.
 
 import json
 import struct
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -37,6 +38,13 @@ class Ranks:
     def share(self, document: Any) -> Any:
         """Return rank 0's ``document`` on every rank (JSON values only)."""
         return document
+
+    def begin_sharing(self, numbers: list[int]) -> Callable[[], list[int]]:
+        """Send rank 0's ``numbers`` on their way, without waiting; what is returned waits for them.
+
+        Every rank begins with as many numbers.
+        """
+        return lambda: numbers
 
     def mean(self, values: list[float]) -> list[float]:
         """Return the mean over ranks of each value; NaN on one rank is NaN everywhere."""
@@ -75,6 +83,18 @@ class GlooRanks(Ranks):
         """Overwrite ``payload`` with rank 0's, which is as long."""
         shared = torch.frombuffer(payload, dtype=torch.uint8)
         dist.broadcast(shared, src=0, group=self.group)
+
+    def begin_sharing(self, numbers: list[int]) -> Callable[[], list[int]]:
+        """Send rank 0's ``numbers`` on their way."""
+        shared = torch.tensor(numbers, dtype=torch.int64)
+        work = dist.broadcast(shared, src=0, group=self.group, async_op=True)
+
+        def finish() -> list[int]:
+            work.wait()
+            arrived: list[int] = shared.tolist()
+            return arrived
+
+        return finish
 
     def mean(self, values: list[float]) -> list[float]:
         """Return the mean over ranks of each value."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,9 @@ from pacesetter.schedules import Schedule
 
 TOLERANCE = 1e-6
 """Relative difference between a written and a read-back learning rate above which it counts as not applied."""
+
+PLANNED_VALUES = 64
+"""Learning rates evaluated at a time, at most: some 50 us, once in as many steps."""
 
 
 @dataclass(slots=True)
@@ -92,22 +94,72 @@ class Group:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lane:
-    """The groups that one policy drives."""
+    """What one policy says: a learning rate, or a multiple of each group's base."""
 
     evaluate: Callable[[float], float]
     absolute: bool
-    groups: tuple[Group, ...]
+    value: float = 0.0
+    """At the position that is being planned."""
+
+
+class Driven:
+    """One optimizer and what its groups should show.
+
+    Attributes:
+        lanes: What drives each group, in the order of the groups.
+        held: The very objects that were written, in the order of the groups; None for a Tensor.
+        plain: Whether all learning rates are floats, so that writing them is all there is to do.
+    """
+
+    __slots__ = ("groups", "held", "lanes", "optimizer", "plain")
+
+    def __init__(self, optimizer: Optimizer, groups: tuple[Group, ...]) -> None:
+        self.optimizer = optimizer
+        self.groups = groups
+        self.lanes: tuple[_Lane, ...] = ()
+        self.held: tuple[object, ...] = tuple(group.held for group in groups)
+        self.look()
+
+    def look(self) -> None:
+        """See afresh what kind of learning rates the groups hold."""
+        holders = self.optimizer.param_groups
+        self.plain = not any(isinstance(holder["lr"], torch.Tensor) for holder in holders)
+
+    def write(self, lrs: tuple[float, ...]) -> None:
+        """Write group by group, Tensors in place."""
+        for group, lr in zip(self.groups, lrs, strict=True):
+            group.write(lr)
+        self.held = tuple(group.held for group in self.groups)
+
+    def settle(self) -> None:
+        """Let the groups know what was written past them."""
+        if self.plain:
+            for group, lr in zip(self.groups, self.held, strict=True):
+                if isinstance(lr, float):
+                    group.announced = group.read_back = lr
+                    group.held = lr
+
+
+Rows = tuple[tuple[float, ...], ...]
+"""Learning rates of one step: of each optimizer, of each of its groups."""
 
 
 class LearningRates:
     """Drives every parameter group by a policy.
 
+    Learning rates are evaluated some steps ahead, many at a time: after a long step the caches are cold, and what an
+    ordinary step then touches is its cost.
+
     Args:
         optimizers: Optimizers by name.
         controls: Control set of a group by its name; ``"all"`` where it has none.
         base_lrs: Bases that are known already, by group; others are what the optimizers show.
+
+    Attributes:
+        shown: What the first group showed after writing.
+        multiplier: What was written into it, as a multiple of its base.
 
     Raises:
         ConfigurationError: A group's learning rate is not above zero, or two groups share a name.
@@ -119,18 +171,29 @@ class LearningRates:
         controls: Mapping[str, str] | None = None,
         base_lrs: Mapping[str, float] | None = None,
     ) -> None:
-        self.groups = tuple(_groups(optimizers, controls or {}, base_lrs or {}))
+        self._groups = tuple(_groups(optimizers, controls or {}, base_lrs or {}))
         self.by_optimizer = {
-            label: tuple(group for group in self.groups if group.label == label)
-            for label in optimizers
+            label: Driven(optimizer, tuple(group for group in self._groups if group.label == label))
+            for label, optimizer in optimizers.items()
         }
+        self._driven = tuple(self.by_optimizer.values())
         self._main: dict[str, Schedule] = {}
         self._lanes: tuple[_Lane, ...] = ()
+        self._plan: dict[int, Rows] = {}
+        self._stride = self._ahead = 1
+        self.shown, self.multiplier = self._groups[0].read_back, 1.0
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All groups, which know what was last written into them."""
+        for driven in self._driven:
+            driven.settle()
+        return self._groups
 
     @property
     def base_lrs(self) -> dict[str, float]:
         """Base learning rate of each group."""
-        return {group.name: group.base_lr for group in self.groups}
+        return {group.name: group.base_lr for group in self._groups}
 
     def restore_base_lrs(self, base_lrs: Mapping[str, float]) -> None:
         """Take the base learning rates of an earlier session.
@@ -140,13 +203,14 @@ class LearningRates:
         Raises:
             StateMismatch: The groups are not those of the earlier session.
         """
-        if set(base_lrs) != {group.name for group in self.groups}:
+        if set(base_lrs) != {group.name for group in self._groups}:
             raise StateMismatch(
                 f"the state is of groups {sorted(base_lrs)}, this job has "
                 f"{sorted(self.base_lrs)}; resume with the same optimizers, or start a new external_id"
             )
-        for group in self.groups:
+        for group in self._groups:
             group.base_lr = float(base_lrs[group.name])
+        self._plan = {}
 
     def follow(
         self, policy: Schedule, controls: Literal["all"] | tuple[str, ...], *, main: bool
@@ -158,27 +222,39 @@ class LearningRates:
             controls: Control sets that it drives.
             main: Whether it becomes the main line's.
         """
-        names = {group.control for group in self.groups} if controls == "all" else set(controls)
+        names = {group.control for group in self._groups} if controls == "all" else set(controls)
         policies = self._main | dict.fromkeys(names, policy)
         if main:
             self._main = policies
-        driven = [group for group in self.groups if group.control in policies]
-        self._lanes = tuple(
-            _Lane(policy.evaluator(), policy.unit == "absolute", tuple(lane))
-            for policy, lane in (
-                (policies[control], list(lane))
-                for control, lane in groupby(
-                    sorted(driven, key=lambda group: group.control), lambda group: group.control
-                )
-            )
-        )
+        lanes = {
+            control: _Lane(policy.evaluator(), policy.unit == "absolute")
+            for control, policy in policies.items()
+        }
+        for driven in self._driven:
+            driven.lanes = tuple(lanes.get(each.control) or _keep(each) for each in driven.groups)
+        self._lanes = tuple({id(e): e for d in self._driven for e in d.lanes}.values())
+        self._plan, self._ahead = {}, 1
 
-    def write(self, position: int) -> None:
-        """Write the learning rates of the optimizer step at ``position``."""
-        for lane in self._lanes:
-            value = lane.evaluate(position)
-            for group in lane.groups:
-                group.write(value if lane.absolute else value * group.base_lr)
+    def write(self, position: int, stride: int = 1) -> None:
+        """Write the learning rates of the optimizer step at ``position``.
+
+        Args:
+            position: In the job's clock.
+            stride: What a step consumes: where the steps after this one are likely to be.
+        """
+        rows = self._plan.get(position) or self._look_ahead(position, stride)
+        for driven, row in zip(self._driven, rows, strict=True):
+            if driven.plain:
+                driven.held = row
+                # The dicts are looked up afresh each time: load_state_dict replaces them.
+                for holder, lr in zip(driven.optimizer.param_groups, row, strict=False):
+                    holder["lr"] = lr
+            else:
+                driven.write(row)
+        self.shown = rows[0][0]
+        self.multiplier = self.shown / self._groups[0].base_lr
+        if not self._driven[0].plain:
+            self.shown = self._groups[0].read_back
 
     def check(self, label: str) -> None:
         """Compare the groups of one optimizer with what was written.
@@ -186,30 +262,58 @@ class LearningRates:
         Raises:
             LearningRateConflict: Somebody else moved one since.
         """
-        for group in self.by_optimizer[label]:
-            if group.optimizer.param_groups[group.index]["lr"] is group.held:
-                continue  # the usual case, at every step
+        driven = self.by_optimizer[label]
+        driven.settle()
+        for group in driven.groups:
             moved = group.moved()
             if moved is not None:
                 raise _conflict(group, moved)
+        driven.look()
 
     def rewrite(self, label: str) -> None:
         """Write once more what one optimizer should show: the training code loaded a state into it."""
-        for group in self.by_optimizer[label]:
-            group.write(group.announced)
+        driven = self.by_optimizer[label]
+        driven.settle()
+        driven.write(tuple(group.announced for group in driven.groups))
+        driven.look()
 
     def multipliers_at(self, position: float) -> list[float]:
         """Return the multiplier of each group at another position under what drives it now."""
-        values = {group.name: group.announced / group.base_lr for group in self.groups}
-        for lane in self._lanes:
-            value = lane.evaluate(position)
-            for group in lane.groups:
-                values[group.name] = value / group.base_lr if lane.absolute else value
-        return [values[group.name] for group in self.groups]
+        values = []
+        for driven in self._driven:
+            for group, lane in zip(driven.groups, driven.lanes, strict=True):
+                value = lane.evaluate(position)
+                values.append(value / group.base_lr if lane.absolute else value)
+        return values
 
     def multipliers(self) -> list[float]:
         """Return the multiplier of each group as last written."""
         return [group.announced / group.base_lr for group in self.groups]
+
+    def _look_ahead(self, position: int, stride: int) -> Rows:
+        """Plan the steps from ``position`` on: twice as many as last time while they come as foreseen."""
+        if stride != self._stride:
+            self._stride, self._ahead = stride, 1
+        end = position + self._ahead * max(1, stride)
+        self._plan = {each: self._rows_at(each) for each in range(position, end, max(1, stride))}
+        self._ahead = min(2 * self._ahead, max(1, PLANNED_VALUES // len(self._groups)))
+        return self._plan[position]
+
+    def _rows_at(self, position: int) -> Rows:
+        for lane in self._lanes:
+            lane.value = lane.evaluate(position)
+        return tuple(
+            tuple(
+                lane.value if lane.absolute else lane.value * group.base_lr
+                for group, lane in zip(driven.groups, driven.lanes, strict=True)
+            )
+            for driven in self._driven
+        )
+
+
+def _keep(group: Group) -> _Lane:
+    """Return what leaves a group, which no policy drives, as it is."""
+    return _Lane(lambda _: group.announced, absolute=True)
 
 
 def read_lr(lr: Any) -> float:

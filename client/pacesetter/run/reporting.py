@@ -22,6 +22,9 @@ from pacesetter.run.rows import Rows
 from pacesetter.run.verification import PendingVerification, Resolution
 from pacesetter.transport.base import Transport
 
+Alert = tuple[str, str, dict[str, float | str]]
+"""Code, detail and numbers of what a person should know."""
+
 FLUSH_ROWS = 200
 FLUSH_SECONDS = 0.5
 
@@ -58,15 +61,18 @@ class Reporter:
         transport: Takes the records.
         ledger: Travels with the reports.
         on_device: Whether scalars stay on their device until a report (see :class:`Rows`).
+
+    Attributes:
+        flush_at: When the rows should leave, in terms of ``time.perf_counter()``.
     """
 
     def __init__(self, transport: Transport, ledger: Ledger, *, on_device: bool) -> None:
         self.rows = Rows(on_device=on_device)
-        self.alerts: deque[tuple[str, str, dict[str, float | str]]] = deque()
+        self.alerts: deque[Alert] = deque()
         self._transport = transport
         self._ledger = ledger
         self._on_device = on_device
-        self._flush_at = time.perf_counter() + FLUSH_SECONDS
+        self.flush_at = time.perf_counter() + FLUSH_SECONDS
 
     def session_began(self, position: int, seq: int, *, resumed: bool, world_size: int) -> None:
         """Say where on the main line this process starts."""
@@ -83,12 +89,16 @@ class Reporter:
 
     def rows_are_due(self, now: float) -> bool:
         """Whether the rows should leave now; ``now`` is ``time.perf_counter()``."""
-        return now >= self._flush_at or self.rows.count >= FLUSH_ROWS
+        return now >= self.flush_at or len(self.rows) >= FLUSH_ROWS
+
+    def flush(self) -> None:
+        """Have everything sent now, without waiting for it."""
+        self._transport.flush()
 
     def send_rows(self, seq: int, position: int) -> None:
         """Send the rows collected so far."""
-        self._flush_at = time.perf_counter() + FLUSH_SECONDS
-        if self.rows.count == 0:
+        self.flush_at = time.perf_counter() + FLUSH_SECONDS
+        if not self.rows:
             return
         take = self.rows.take()
         self._transport.send(
@@ -228,7 +238,7 @@ class Reporter:
         self._transport.flush()
 
 
-def _not_applied(group: GroupStep, seen: Resolution) -> tuple[str, str, dict[str, float | str]]:
+def _not_applied(group: GroupStep, seen: Resolution) -> Alert:
     applied = seen.lr_applied or 0.0
     detail = (
         f"the optimizer stepped group {group.name!r} at {applied:.6g} and not at {group.announced:.6g}, which its "

@@ -5,9 +5,8 @@ A scalar on an accelerator is copied into a preallocated buffer on its device, a
 nothing in the training loop waits for the device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -53,64 +52,101 @@ class _DeviceColumn:
         return _to_host(self._buffer[: len(rows)], rows)
 
 
+Row = tuple[int, int, Scalar, float, float, int | None, Mapping[str, Scalar]]
+"""Position, step of the session, loss, learning rate and multiplier of the first group, tokens, what was measured."""
+
+_NAMES = ("position", "step", "loss", "lr", "multiplier", "tokens")
+
+
 class Rows:
     """The rows of the running segment.
 
     Args:
-        on_device: Keep tensors where they are until a report; False reads them at once, which is what a CPU wants.
+        on_device: Keep tensors where they are until a report. False: every scalar in a row has been read already.
+
+    Attributes:
+        add: Adds the row of a step: a bare append where that is all there is to do.
     """
 
     def __init__(self, *, on_device: bool) -> None:
         self._on_device = on_device
-        self._rows: list[dict[str, Any]] = []
         self._columns: dict[str, _DeviceColumn] = {}
-        self._last: dict[str, Scalar] | None = None
-        self.count = 0
+        self._last: Row | None = None
+        self._rows: list[Row] = []
+        self.begin(1)
 
-    def add(self, row: dict[str, Scalar], *, report: bool) -> None:
-        """Add a row, which is the rows' own from now on.
+    def __len__(self) -> int:
+        """Return how many rows the next report has."""
+        return len(self._rows)
 
-        One that need not be reported is kept until the next, in case it is the segment's last.
-        """
-        if not report:
-            self._last = row
-            return
-        self._last = None
-        for name, value in row.items():
-            if isinstance(value, torch.Tensor):
-                row[name] = self._keep(name, value)
-        self._rows.append(row)
-        self.count += 1
+    def begin(self, every: int) -> None:
+        """Report every ``every``-th row from now on."""
+        self._every, self._seen = every, 0
+        self.add: Callable[[Row], None] = self._rows.append
+        if self._on_device or every > 1:
+            self.add = self._add
 
     def close(self) -> None:
         """Report the last row of a segment, whatever its turn."""
-        if self._last is not None:
-            last = {name: _settled(value) for name, value in self._last.items()}
-            self.add(last, report=True)
+        last, self._last = self._last, None
+        if last is not None:
+            self._keep(last)
 
     def take(self) -> TakeColumns:
         """Empty the rows; return what yields them as columns, to be called from any thread."""
         rows, self._rows = self._rows, []
+        if self.add != self._add:
+            self.add = self._rows.append
         copies = {name: column.take() for name, column in self._columns.items()}
         self._columns = {}
-        self.count = 0
+        return lambda: _columns(rows, copies)
 
-        def resolve() -> Columns:
-            names = dict.fromkeys(name for row in rows for name in row)
-            columns: Columns = {name: [row.get(name) for row in rows] for name in names}
-            for name, copy in copies.items():
-                copy.fill(columns[name])
-            return columns
+    def _add(self, row: Row) -> None:
+        """Keep the row if it is to be reported; else until the next one, in case it is the segment's last."""
+        self._seen += 1
+        if self._seen % self._every:
+            self._last = _detached(row)
+            return
+        self._last = None
+        self._keep(row)
 
-        return resolve
+    def _keep(self, row: Row) -> None:
+        position, step, loss, lr, multiplier, tokens, measured = row
+        loss = self._host("loss", loss)
+        measured = {name: self._host(name, value) for name, value in measured.items()}
+        self._rows.append((position, step, loss, lr, multiplier, tokens, measured))
 
-    def _keep(self, name: str, value: torch.Tensor) -> float | None:
-        if not self._on_device:
-            return value.item()
+    def _host(self, name: str, value: Scalar) -> float | None:
+        """Return a value of the host; one of a device goes into its column's buffer, and its place stays empty."""
+        if not isinstance(value, torch.Tensor):
+            return value
         if name not in self._columns:
             self._columns[name] = _DeviceColumn(value.device)
-        self._columns[name].keep(value, self.count)
+        self._columns[name].keep(value, len(self._rows))
         return None
+
+
+def _columns(rows: list[Row], copies: Mapping[str, _HostCopy]) -> Columns:
+    """Return rows as columns, without those that are empty."""
+    columns: Columns = dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=False))
+    if not any(row[5] is not None for row in rows):
+        columns.pop("tokens", None)
+    for name in dict.fromkeys(name for row in rows for name in row[6]):
+        columns[name] = [_number(row[6].get(name)) for row in rows]
+    for name, copy in copies.items():
+        copy.fill(columns[name])
+    return columns
+
+
+def _number(value: Scalar) -> float | None:
+    assert not isinstance(value, torch.Tensor)
+    return value
+
+
+def _detached(row: Row) -> Row:
+    position, step, loss, lr, multiplier, tokens, measured = row
+    kept = {name: _settled(value) for name, value in measured.items()}
+    return position, step, _settled(loss), lr, multiplier, tokens, kept
 
 
 def _settled(value: Scalar) -> Scalar:

@@ -2,10 +2,8 @@
 
 import atexit
 import logging
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -13,22 +11,22 @@ from typing import Any
 from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.data.count import count_samples_or_tokens
 from pacesetter.data.opening import open_source
-from pacesetter.errors import ConfigurationError, LearningRateConflict, SnapshotError
-from pacesetter.protocol import INITIAL
-from pacesetter.run.arguments import checked_scalar, checked_tokens
+from pacesetter.errors import ConfigurationError
 from pacesetter.run.conductor import Conductor
 from pacesetter.run.follower import Follower, base_segment
-from pacesetter.run.job import STATE_VERSION, Capacity, Job, Resumption
+from pacesetter.run.job import STATE_VERSION, Job, Resumption
 from pacesetter.run.ledger import Ledger
-from pacesetter.run.optimizing import Measured, OptimizerSteps
+from pacesetter.run.opening import Opening
+from pacesetter.run.optimizing import OptimizerSteps
+from pacesetter.run.options import Options
 from pacesetter.run.orders import Orders
+from pacesetter.run.pace import Pace
 from pacesetter.run.ranks import Ranks
 from pacesetter.run.rates import LearningRates
 from pacesetter.run.reporting import Reporter
 from pacesetter.run.result import Result
 from pacesetter.run.rows import Scalar
 from pacesetter.run.states import States
-from pacesetter.run.steadiness import BatchSize, ClipRate
 from pacesetter.run.stopping import Loss
 from pacesetter.run.validating import Validation
 from pacesetter.transport.base import Transport
@@ -39,21 +37,6 @@ CLOSE_SECONDS = 10.0
 """How long ``finish`` may take to send what is left; the rest stays in the journal."""
 EXIT_SECONDS = 2.0
 """The same where the process ends without ``finish``: nobody wants to wait after Ctrl-C."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run behaves; every field is an argument of :func:`pacesetter.attach`."""
-
-    waiting_seconds: float = 30.0
-    register_seconds: float = 10.0
-    sync_every: int = 10
-    lag_steps: int = 0
-    on_device: bool = False
-    buffer_batches: int = 64
-    gradient_norms: bool = False
-    rollback_required: bool = False
-    on_branch: Callable[[str], None] | None = None
 
 
 class Run:
@@ -77,7 +60,6 @@ class Run:
         self._optimizing = optimizing
         self._transport = transport
         self._ranks = ranks
-        self._rollback = rollback
         self._options = options
         self._validation = validation
         self._ledger = Ledger()
@@ -94,14 +76,20 @@ class Run:
             lag_steps=options.lag_steps,
             on_branch=options.on_branch,
         )
-        self._tokens_clock = job.budget.clock == "tokens"
+        self._opening = Opening(
+            self._conductor, options, rollback, validation is not None, ranks.world_size
+        )
+        self._pace = Pace(
+            self._conductor,
+            rates,
+            optimizing,
+            self._ledger,
+            tokens_clock=job.budget.clock == "tokens",
+            on_device=options.on_device,
+        )
         self._resumption: Resumption | None = None
         self._started = False
         self._result: Result | None = None
-        self._session_steps = self._skipped = 0
-        self._in_hand: dict[str, Any] | None = None
-        self._batch_size = BatchSize()
-        self._clip_rate = ClipRate()
         self._follow_base()
         self._at_exit = partial(_send_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
@@ -129,8 +117,8 @@ class Run:
         self._start()
         while not self.done:
             # state_dict() speaks of the last step, so batches that were handed out since must come again.
-            if self._in_hand is None and self.on_main_line:
-                self._in_hand = source.place()
+            if self._pace.batch_in_hand is None and self.on_main_line:
+                self._pace.batch_in_hand = source.place()
             yield source.next(probe=not self._follower.on_main_line)
 
     def count(self, batch: Any) -> int:
@@ -164,29 +152,7 @@ class Run:
         """
         if not self._started:
             self._start()
-        if self._follower.finished:
-            return False
-        tokens = checked_tokens(tokens)
-        units = self._units(tokens)
-        loss = checked_scalar(loss, "loss")
-        if grad_norm is not None:
-            grad_norm = checked_scalar(grad_norm, "grad_norm")
-        conductor = self._conductor
-        if conductor.unacknowledged is not None:
-            conductor.before_step()
-        try:
-            measured = self._optimizing.step(grad_norm, max_grad_norm)
-        except LearningRateConflict as error:
-            conductor.notice("alert", "LR_CONFLICT", str(error))
-            self._transport.flush()
-            raise
-        self._in_hand = None
-        if measured is None:
-            self._skipped += 1
-            self._ledger.discard(tokens or 0)
-            return False
-        self._count(loss, units, tokens or 0, measured)
-        return True
+        return self._pace.step(loss, tokens, grad_norm, max_grad_norm)
 
     def finish(self) -> Result:
         """Leave any probe, restore the main line, validate, and send what is left.
@@ -199,6 +165,7 @@ class Run:
             self._start()
         conductor, follower = self._conductor, self._follower
         stopped = follower.finished
+        self._pace.pause()
         conductor.finish()
         self._rates.write(follower.position)
         conductor.send_alerts()
@@ -215,11 +182,11 @@ class Run:
             position=follower.position,
             steps=conductor.step,
             ledger=self._ledger.totals(),
-            applied=conductor.applied,
+            applied=conductor.first_step.applied,
             refused=conductor.refused,
             fallbacks=conductor.fallbacks,
-            skipped_steps=self._skipped,
-            clip_rate=self._clip_rate.value(),
+            skipped_steps=self._pace.skipped,
+            clip_rate=self._pace.clip_rate.value(),
             unsent_records=unsent,
             job=None if registration is None else registration.job,
         )
@@ -247,6 +214,7 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """What this session has spent so far."""
+        self._pace.settle()
         return self._ledger
 
     def learning_rates(self) -> dict[str, float]:
@@ -258,6 +226,7 @@ class Run:
 
         It holds JSON values (apart from the loader's own state, where the loader has one).
         """
+        self._pace.settle()
         counters = self._conductor.document()
         main = self._follower.main
         return {
@@ -321,60 +290,13 @@ class Run:
         if self._started:
             return
         self._started = True
-        conductor, follower = self._conductor, self._follower
-        resumed = self._resumption is not None
-        self._rates.write(follower.position)
-        self._keep_initial_state(resumed)
-        self._register()
+        self._rates.write(self._follower.position)
+        self._opening.open(self.job, resumed=self._resumption is not None)
         # Exit handlers run last in, first out: the last rows have to leave before the transport closes itself.
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
-        conductor.reporter.session_began(
-            follower.position,
-            follower.running.seq,
-            resumed=resumed,
-            world_size=self._ranks.world_size,
-        )
-        conductor.begin(self._options.waiting_seconds)
-        self._rates.write(follower.position)
+        self._rates.write(self._follower.position)
         self._ledger.restart()
-
-    def _keep_initial_state(self, resumed: bool) -> None:
-        """Keep the very first state, so that a segment can start from it; without room for it nothing is probed.
-
-        A resumed session never had that state, and gives its name to no other: a segment from it is refused there.
-        """
-        if self._rollback == "none":
-            return
-        states = self._conductor.states
-        if resumed:
-            failure = states.obstacle()
-        else:
-            document = {"position": self._follower.position, "step": 0, "tokens": 0}
-            failure = states.save(INITIAL, document)
-        if failure is None:
-            if not resumed:
-                self._follower.checkpoints[INITIAL] = self._follower.position
-            return
-        if self._options.rollback_required:
-            raise SnapshotError(failure)
-        logger.warning("no probes in this run: %s", failure)
-        states.store, self._rollback = None, "none"
-
-    def _register(self) -> None:
-        source, store = self._conductor.states.source, self._conductor.states.store
-        capacity = Capacity(
-            rollback=self._rollback,
-            rewind=0 if source is None else source.rewind_batches,
-            validate=self._validation is not None,
-            gradient_norms=self._options.gradient_norms,
-            world_size=self._ranks.world_size,
-            state_bytes=0 if store is None else store.state_bytes(),
-        )
-        groups = tuple(group.describe() for group in self._rates.groups)
-        spec = self.job.spec(capacity.capabilities(), groups)
-        self._conductor.spec = spec
-        self._conductor.orders.register(spec, self._options.register_seconds)
 
     def _follow_base(self) -> None:
         self._rates.follow(self.job.base, "all", main=True)
@@ -394,6 +316,7 @@ class Run:
         """Bring the main line back after an exception of the training code; the job may be resumed later."""
         conductor, follower = self._conductor, self._follower
         if self._result is None and self._started:
+            self._pace.pause()
             conductor.abandon()
             self._rates.write(follower.position)
             # The exception's text may hold what is nobody else's business; its type says enough.
@@ -408,6 +331,7 @@ class Run:
 
     def _leave_unfinished(self) -> None:
         """Send what is left where the process ends without ``finish``."""
+        self._pace.pause()
         self._conductor.send_rows()
         self._close(EXIT_SECONDS)
 
@@ -417,84 +341,6 @@ class Run:
         self._conductor.states.release_all()
         return self._transport.close(seconds)
 
-    # -- one step --
-
-    def _units(self, tokens: int | None) -> int:
-        if not self._tokens_clock:
-            return 1
-        if tokens is None:
-            raise ConfigurationError(
-                "the budget is in tokens: pass run.step(loss, tokens=run.count(batch)), the count over all "
-                "micro-batches and ranks"
-            )
-        return tokens
-
-    def _count(self, loss: Loss, units: int, tokens: int, measured: Measured) -> None:
-        """Account for a step that was made, and do what is due after it."""
-        conductor, follower = self._conductor, self._follower
-        running = follower.running
-        position = follower.position
-        now = time.perf_counter()
-        self._session_steps += 1
-        conductor.add_row(self._row(position, loss, tokens, measured))
-        if conductor.unacknowledged is not None:
-            conductor.after_step(position)
-        follower.advance(units, tokens)
-        kind = running.kind
-        assert kind != "stop"
-        self._ledger.count(kind, tokens, now)
-        if kind == "main":
-            conductor.step += 1
-            conductor.tokens += tokens
-        self._follow(loss)
-        if not follower.finished:
-            self._rates.write(follower.position)
-        if conductor.reporter.rows_are_due(now):
-            conductor.look_around()
-
-    def _follow(self, loss: Loss) -> None:
-        """Look for news and for reasons to leave the running segment; act on them."""
-        conductor, follower = self._conductor, self._follower
-        orders = conductor.orders
-        over = follower.position >= follower.boundary
-        due = orders.alone or orders.due(over=over)
-        stopped = None
-        if conductor.clauses.clauses:
-            stopped = conductor.judge_loss(loss, due=due, over=over)
-        news = due and orders.arrived(follower.position)
-        if news or over or stopped is not None or (orders.silenced and conductor.restless):
-            conductor.turn(stopped)
-
-    def _row(self, position: int, loss: Loss, tokens: int, measured: Measured) -> dict[str, Scalar]:
-        first = self._rates.groups[0]
-        row: dict[str, Scalar] = {
-            "position": position,
-            "step": self._session_steps,
-            "loss": loss,
-            "lr": first.read_back,
-            "multiplier": first.announced / first.base_lr,
-        }
-        if tokens:
-            row["tokens"] = tokens
-            self._note_batch_size(tokens)
-        if measured:
-            row.update(measured)
-            self._clip_rate.count(measured.get("clipped"))
-        return row
-
-    def _note_batch_size(self, tokens: int) -> None:
-        change = self._batch_size.changed(tokens)
-        if self._tokens_clock:
-            self._conductor.units_per_step = float(tokens)
-        if change is not None:
-            before, after = change
-            self._conductor.notice(
-                "info",
-                "BATCH_CHANGED",
-                f"a step consumes {after} tokens now and consumed {before}",
-                {"before": before, "after": after},
-            )
-
     def _data_state(self) -> dict[str, Any] | None:
         """Return the main line's place in the data as of its last step."""
         states = self._conductor.states
@@ -502,7 +348,7 @@ class Run:
             return None if self._resumption is None else self._resumption.data
         if not self.on_main_line and (left := states.left_data()) is not None:
             return left
-        return self._in_hand or states.source.state_dict()
+        return self._pace.batch_in_hand or states.source.state_dict()
 
 
 def _send_at_exit(reference: "weakref.ref[Run]") -> None:

@@ -18,6 +18,11 @@ class BatchSize:
         self.tokens: int | None = None
         self._deviating = 0
 
+    @property
+    def usual(self) -> int | None:
+        """Tokens of a step that changes nothing here; None while steps deviate."""
+        return None if self._deviating else self.tokens
+
     def changed(self, tokens: int) -> tuple[int, int] | None:
         """Take the tokens of a step; return the old and the new size once a change has lasted."""
         if self.tokens is None:

@@ -142,7 +142,7 @@ def disagreement() -> dict[str, Any]:
     budget = pacesetter.Tokens(1000)
     run = attach(model, optimizer, ScriptedTransport(), budget=budget, sync_every=3)
     try:
-        for _ in range(3):
+        for _ in range(6):
             run.step(1.0, tokens=8 + dist.get_rank())
     except pacesetter.ConfigurationError as error:
         return {"error": str(error)}
@@ -150,7 +150,7 @@ def disagreement() -> dict[str, Any]:
 
 
 def late_news() -> dict[str, Any]:
-    """A segment that arrives between two exchanges is taken up by both ranks at the next one."""
+    """A segment that arrives between two exchanges is taken up by both ranks at the second one after it."""
     model = Noisy()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     transport = ScriptedTransport()

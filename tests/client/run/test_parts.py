@@ -13,7 +13,7 @@ from pacesetter.protocol import StopIfAboveFirst, StopIfAverageAbove, StopIfNonF
 from pacesetter.run.conflicts import likely_schedulers
 from pacesetter.run.ledger import Ledger
 from pacesetter.run.rates import LearningRates
-from pacesetter.run.rows import Rows
+from pacesetter.run.rows import Rows, Scalar
 from pacesetter.run.steadiness import BatchSize, ClipRate
 from pacesetter.run.stopping import Clauses, LossWatch
 from pacesetter.run.validating import Validation
@@ -85,18 +85,43 @@ def test_a_loss_is_kept_as_it_was_when_pushed() -> None:
 # -- rows --
 
 
-@pytest.mark.parametrize("on_device", [False, True])
-def test_rows_become_columns_with_nulls_where_nothing_was_measured(on_device: bool) -> None:
-    rows = Rows(on_device=on_device)
-    rows.add({"loss": torch.tensor(1.5), "step": 1}, report=True)
-    rows.add({"loss": torch.tensor(2.5, requires_grad=True), "step": 2, "norm": 4.0}, report=True)
-    rows.add({"loss": 0.5, "step": 3}, report=True)
+def row(
+    position: int, loss: Scalar, tokens: int | None = None, **measured: Scalar
+) -> tuple[int, int, Scalar, float, float, int | None, dict[str, Scalar]]:
+    return position, position + 1, loss, 0.5, 2.0, tokens, measured
+
+
+def test_rows_become_columns_with_nulls_where_nothing_was_measured() -> None:
+    rows = Rows(on_device=True)
+    rows.add(row(0, torch.tensor(1.5)))
+    rows.add(row(1, torch.tensor(2.5, requires_grad=True), 8, norm=4.0))
+    rows.add(row(2, 0.5, norm=torch.tensor(3.0)))
+    assert len(rows) == 3
     assert rows.take()() == {
-        "loss": [1.5, 2.5, 0.5],
+        "position": [0, 1, 2],
         "step": [1, 2, 3],
-        "norm": [None, 4.0, None],
+        "loss": [1.5, 2.5, 0.5],
+        "lr": [0.5] * 3,
+        "multiplier": [2.0] * 3,
+        "tokens": [None, 8, None],
+        "norm": [None, 4.0, 3.0],
     }
     assert rows.take()() == {}
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_every_so_many_rows_and_the_last_of_a_segment_are_reported(on_device: bool) -> None:
+    rows = Rows(on_device=on_device)
+    rows.begin(3)
+    for position in range(8):
+        rows.add(row(position, float(position)))
+    rows.close()
+    rows.close()
+    rows.begin(1)
+    rows.add(row(8, 8.0))
+    columns = rows.take()()
+    assert (columns["position"], columns["loss"]) == ([2, 5, 7, 8], [2.0, 5.0, 7.0, 8.0])
+    assert "tokens" not in columns
 
 
 def test_a_report_keeps_its_values_while_the_next_rows_are_written() -> None:
@@ -104,7 +129,7 @@ def test_a_report_keeps_its_values_while_the_next_rows_are_written() -> None:
     losses = [torch.tensor(float(step)) for step in range(400)]
     reports = []
     for step, loss in enumerate(losses):
-        rows.add({"loss": loss}, report=True)
+        rows.add(row(step, loss))
         loss.fill_(NAN)
         if step % 200 == 199:
             reports.append(rows.take())
