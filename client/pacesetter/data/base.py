@@ -18,6 +18,11 @@ class BatchSource(ABC):
     def rewind_batches(self) -> RewindCapability:
         """How far back it can go: ``"unlimited"``, a number of batches, or 0."""
 
+    @property
+    def epoch_batches(self) -> int | None:
+        """Batches in one pass over the data; None where the loader does not know, or never repeats."""
+        return None
+
     @abstractmethod
     def next(self, *, probe: bool = False) -> Any:
         """Return the next batch, starting a new epoch where one ends.

@@ -57,6 +57,11 @@ class BufferedSource(HoldingSource):
         return self._capacity
 
     @property
+    def epoch_batches(self) -> int | None:
+        """The loader's length."""
+        return self._walk.epoch_batches
+
+    @property
     def unpaired(self) -> bool:
         """Whether the batches since the last mark or rewind were others than on the main line."""
         return self._unpaired

@@ -78,6 +78,11 @@ class StatefulSource(_UnlimitedSource):
         self._loader = loader
         self._walk = EpochWalk(loader, random_state)
 
+    @property
+    def epoch_batches(self) -> int | None:
+        """The loader's length."""
+        return self._walk.epoch_batches
+
     def _take(self, *, probe: bool) -> Any:  # noqa: ARG002
         return self._walk.fetch()
 
@@ -117,6 +122,14 @@ class PositionedSource(_UnlimitedSource):
         self._epoch = 0
         self._batch = 0
         self._announce_epoch()
+
+    @property
+    def epoch_batches(self) -> int | None:
+        """The loader's length, else its own ``epoch_batches``: positions may run on over data that repeat."""
+        if self._epoch_batches is not None:
+            return self._epoch_batches
+        stated = getattr(self._loader, "epoch_batches", None)
+        return stated if isinstance(stated, int) and stated > 0 else None
 
     def _take(self, *, probe: bool) -> Any:  # noqa: ARG002
         if self._batch == self._epoch_batches:

@@ -49,6 +49,8 @@ class Capabilities(Message):
     gradient_norms: bool = False
     world_size: int = Field(default=1, ge=1)
     state_bytes: int = Field(default=0, ge=0)
+    epoch_batches: Annotated[int, Field(gt=0)] | None = None
+    """Batches in one pass over the training data; None where the data do not say, or never repeat."""
     families: tuple[Name, ...] = ()
     """Schedule families this client can evaluate; empty means those of protocol version 1."""
 

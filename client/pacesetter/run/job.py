@@ -77,6 +77,7 @@ class Capacity:
     gradient_norms: bool
     world_size: int
     state_bytes: int
+    epoch_batches: int | None = None
 
     def capabilities(self) -> Capabilities:
         """Return them as the service takes them."""
@@ -85,6 +86,7 @@ class Capacity:
                 "rollback": self.rollback,
                 # Without checkpoints nothing could be trained on the same batches twice.
                 "rewind_batches": 0 if self.rollback == "none" else self.rewind,
+                "epoch_batches": self.epoch_batches or None,
                 "validate": self.validate,
                 "gradient_norms": self.gradient_norms,
                 "world_size": self.world_size,

@@ -95,3 +95,25 @@ def test_an_error_of_the_loader_passes_and_the_training_generators_stay() -> Non
     with pytest.raises(OSError, match="disk gone"):
         source.next()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "batches"), [("plain", EPOCH_BATCHES), ("stateful", EPOCH_BATCHES), ("batch_at", None)]
+)
+def test_a_source_knows_the_length_of_an_epoch_where_its_loader_does(
+    kind: str, batches: int | None
+) -> None:
+    assert open_source(make_loader(kind)).epoch_batches == batches
+
+
+@pytest.mark.parametrize(("stated", "batches"), [(7, 7), (0, None), ("seven", None)])
+def test_a_loader_without_end_may_state_when_its_data_repeat(
+    stated: object, batches: int | None
+) -> None:
+    class Stating:
+        epoch_batches = stated
+
+        def batch_at(self, position: int) -> int:
+            return position % 7
+
+    assert open_source(Stating()).epoch_batches == batches
