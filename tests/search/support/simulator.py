@@ -10,6 +10,7 @@ from typing import Any
 from pacesetter.judgement import check_segment
 from pacesetter.limits import Limits
 from pacesetter.protocol import (
+    INITIAL,
     Acknowledgement,
     Authority,
     Budget,
@@ -146,6 +147,9 @@ class SimulatedJob:
         self.clauses = Clauses(())
         self.obeys_clauses = True
         self.left: Any = None
+        self.saved: dict[str, Any] = {INITIAL: self.landscape.save()}
+        if self.facts.capabilities.rollback != "none":
+            self.follower.checkpoints[INITIAL] = 0
         self.new: Segment | None = None
 
     def run(self) -> "SimulatedJob":
@@ -262,6 +266,10 @@ class SimulatedJob:
                 self.new = None if effect.again else effect.segment
             case fx.Leave():
                 self.left = self.landscape.save()
+            case fx.Save():
+                self.saved[effect.name] = self.landscape.save()
+            case fx.Load():
+                self.landscape.restore(self.saved[effect.name], rewind=effect.rewind)
             case fx.Return():
                 self.landscape.restore(self.left, rewind=effect.rewind)
             case fx.End():
