@@ -12,7 +12,7 @@ from tests.search.support.simulator import job_facts
 
 
 def test_every_name_leads_to_the_strategy_of_that_name() -> None:
-    assert strategy_names() == ("autolrs", "fixed")
+    assert strategy_names() == ("autolrs", "fixed", "zero_tuning")
     for name in strategy_names():
         assert get_strategy(name).name == name
 
@@ -33,6 +33,11 @@ def test_fixed_is_fast_and_autolrs_declares_what_it_needs() -> None:
     assert not get_strategy("fixed").slow
     assert get_strategy("autolrs").slow
     assert get_strategy("autolrs").default_cap == 1.0
+
+
+def test_zero_tuning_plans_apart_and_keeps_to_the_usual_cap() -> None:
+    assert get_strategy("zero_tuning").slow
+    assert get_strategy("zero_tuning").default_cap == 0.15
 
 
 @pytest.mark.parametrize(

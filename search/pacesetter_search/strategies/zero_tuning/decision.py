@@ -1,0 +1,241 @@
+"""What ``zero_tuning`` does next, given its memory: the range test, a rung, or the main line."""
+
+from pacesetter.protocol import Reason, SegmentPlan
+from pacesetter.protocol.segments import When
+from pydantic import JsonValue
+
+from pacesetter_search.contract import Context, JobFacts, LogEntry
+from pacesetter_search.strategies.zero_tuning import plans, range_test, shapes
+from pacesetter_search.strategies.zero_tuning.knowledge import Knowledge, bounds, gather, ladder
+from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
+from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
+from pacesetter_search.strategies.zero_tuning.posterior import Posterior
+from pacesetter_search.strategies.zero_tuning.purchase import Offer, best_offer, first_rate
+from pacesetter_search.strategies.zero_tuning.value import Valuation
+
+PROBING_REPLANS = 3
+MOST_REPLANS = 8
+"""Plans in a row that came to nothing after which nothing is probed, and after which the job is left alone."""
+
+MOST_FAILURES = 6
+"""Refusals, and rungs that left no loss, after which nothing is probed any more."""
+
+RANGE_STEPS_LEFT = 2
+"""Rungs of the shortest horizon that a range test only makes sense with: zero probes cost nothing."""
+
+
+class Decision:
+    """One decision: reads and writes the memory, collects segments and log."""
+
+    def __init__(self, memory: Memory, context: Context, parameters: ZeroTuningParameters) -> None:
+        self.memory = memory
+        self.context = context
+        self.job: JobFacts = context.job
+        self.parameters = parameters
+        self.segments: list[SegmentPlan] = []
+        self.log: list[LogEntry] = []
+
+    def go_on(self, *, when: When = "end") -> None:
+        """Send the next probe, or the main line once nothing is worth probing any more."""
+        memory = self.memory
+        if memory.quiet or memory.aside:
+            return
+        if memory.chosen is not None or not self._may_probe():
+            self._settle(when)
+            return
+        knowledge = gather(self.job, memory, self.parameters)
+        valuation = Valuation(knowledge.posterior, knowledge.start, self.context.generator())
+        probe = self._rung if memory.tested else self._range_test
+        if not probe(knowledge, valuation, when):
+            self._settle(when, knowledge)
+
+    def replan(self, position: int) -> None:
+        """Plan anew from the main line at ``position``: what was sent is void."""
+        memory = self.memory
+        memory.void()
+        memory.main_at = position
+        memory.replans += 1
+        if memory.quiet or memory.aside:
+            return
+        if memory.replans > MOST_REPLANS:
+            memory.quiet = True
+            self.note("gave_up", f"{MOST_REPLANS} plans came to nothing; the job goes on alone")
+            return
+        self.go_on(when="now")
+
+    def note(self, code: str, text: str, **numbers: JsonValue) -> None:
+        """Add a line to the audit trail."""
+        self.log.append(LogEntry(code, text, numbers))
+
+    # -- probes --
+
+    def _may_probe(self) -> bool:
+        memory = self.memory
+        stands = memory.main_at == 0 or (memory.may_start_over and self.job.limits.allow_rollback)
+        tries = (
+            memory.replans <= PROBING_REPLANS and memory.refusals + memory.unread <= MOST_FAILURES
+        )
+        return memory.may_probe and stands and tries
+
+    def _left(self) -> int:
+        """Return the clock units that probes may still take, what starting over gives up put aside."""
+        memory = self.memory
+        allowed = int(self.job.overhead_cap * self.job.budget.total)
+        return allowed - memory.spent - memory.lost - memory.main_at - memory.overshoot
+
+    def _range_test(self, knowledge: Knowledge, valuation: Valuation, when: When) -> bool:
+        """Send the range test; return False if even a perfect answer would not be worth it."""
+        job, memory = self.job, self.memory
+        longest = job.limits.max_probe_length or job.budget.total
+        length = range_test.length_of(job.budget.total, job.budget.clock, longest)
+        rungs = RANGE_STEPS_LEFT * min(ladder(job), default=0.0)
+        cost = self.parameters.margin * knowledge.cost(length / job.budget.total + rungs)
+        worth = valuation.perfect()
+        numbers: dict[str, JsonValue] = {
+            "worth": worth,
+            "cost": cost,
+            **summary(knowledge.posterior),
+        }
+        if worth <= cost:
+            self.note(
+                "trusted",
+                f"knowing the best rate would gain {worth:.2g}, and asking costs {cost:.2g}",
+                **numbers,
+            )
+            return False
+        if length > self._left() or not self._knows("table"):
+            return False
+        highest = self._highest()
+        plan = plans.range_plan(job, memory, length, highest, when)
+        self.note("range_test", plan.reason.text, **numbers)
+        self._send(plan, "range", highest)
+        return True
+
+    def _rung(self, knowledge: Knowledge, valuation: Valuation, when: When) -> bool:
+        """Send the next rung; return False if none is worth its cost, or allowed."""
+        job, memory, margin = self.job, self.memory, self.parameters.margin
+        if not self._knows("wsd"):
+            return False
+        limits = bounds(job, "probe")
+        if memory.highest is not None:
+            limits = type(limits)(min(limits.lowest, memory.highest), memory.highest)
+        share = self._left() / job.budget.total
+        offer = best_offer(knowledge, valuation, share, limits, margin)
+        if offer is None:
+            self.note("cap_reached", f"{memory.spent} spent, no rung fits the rest", left=share)
+            return False
+        numbers = {**offer.numbers(), **summary(knowledge.posterior), **_detectable(knowledge)}
+        if offer.gain <= margin * offer.cost:
+            self.note(
+                "not_bought",
+                f"the best plan would gain {offer.gain:.2g} and cost {offer.cost:.2g}",
+                **numbers,
+            )
+            return False
+        self._send_rung(offer, valuation, when, numbers)
+        return True
+
+    def _send_rung(
+        self, offer: Offer, valuation: Valuation, when: When, numbers: dict[str, JsonValue]
+    ) -> None:
+        item = offer.first
+        log2_lr = first_rate(item, valuation)
+        length = round(item.horizon * self.job.budget.total)
+        text = (
+            f"rung {len(self.memory.measured) + 1}: {length} {self.job.budget.clock} at learning rate "
+            f"{2.0**log2_lr:.3g}; its plan gains {offer.gain:.2g} and costs {offer.cost:.2g} of the log loss"
+        )
+        numbers = {"log2_lr": log2_lr, "length": length, **numbers}
+        plan = plans.rung_plan(
+            self.job, self.memory, length, log2_lr, when, Reason(text=text, numbers=numbers)
+        )
+        self.note("rung", text, **numbers)
+        self._send(plan, "rung", log2_lr)
+
+    def _highest(self) -> float:
+        top = bounds(self.job, "probe").highest
+        return top if self.memory.highest is None else min(top, self.memory.highest)
+
+    def _knows(self, family: str) -> bool:
+        families = self.job.capabilities.families
+        return not families or family in families
+
+    # -- the main line --
+
+    def _settle(self, when: When, knowledge: Knowledge | None = None) -> None:
+        """Send the main line to the end of the budget, at the rate of least expected regret."""
+        job, memory = self.job, self.memory
+        if memory.main_at >= job.budget.total:
+            memory.quiet = True
+            return
+        if knowledge is None:
+            knowledge = gather(job, memory, self.parameters)
+        reason = self._choose(knowledge)
+        ways = list(plans.main_plans(job, memory, memory.chosen, when, reason))
+        plan = ways[min(memory.plan, len(ways) - 1)]
+        if plan.start < memory.main_at:
+            memory.lost += memory.main_at
+        self.note("main", plan.reason.text, **reason.numbers)
+        self._send(plan, "main", memory.chosen or 0.0)
+
+    def _choose(self, knowledge: Knowledge) -> Reason:
+        """Choose the rate of the main line, once; return why."""
+        job, memory = self.job, self.memory
+        shift = shapes.octaves_from_rungs(shapes.main_shape(job))
+        limits = bounds(job, "main")
+        best, regret = knowledge.posterior.best(limits.lowest - shift, limits.highest - shift)
+        if memory.chosen is None:
+            memory.chosen = limits.clip(best + shift)
+        lr = 2.0**memory.chosen
+        spent = memory.spent + memory.lost
+        text = (
+            f"the main line runs at peak learning rate {lr:.3g} (expected regret {regret:.2g} of the log loss), after "
+            f"{len(memory.measured)} rungs and {spent} {job.budget.clock} of search"
+        )
+        numbers: dict[str, JsonValue] = {
+            "lr": lr,
+            "log2_lr": memory.chosen,
+            "expected_regret": regret,
+            "spent": spent,
+            "rungs": len(memory.measured),
+            **summary(knowledge.posterior, shift),
+            **_detectable(knowledge),
+        }
+        return Reason(text=text, numbers=numbers)
+
+    def _send(self, plan: SegmentPlan, kind: str, log2_lr: float) -> None:
+        memory = self.memory
+        seq = self.context.next_seq + len(self.segments)
+        self.segments.append(plan)
+        memory.live.append(
+            Sent.model_validate(
+                {
+                    "seq": seq,
+                    "kind": kind,
+                    "length": plan.length,
+                    "log2_lr": log2_lr,
+                    "source": plan.source,
+                }
+            )
+        )
+        if kind != "main":
+            memory.spent += plan.length
+            memory.window = Window(length=plan.length, keep_rows=kind == "range")
+
+
+def summary(posterior: Posterior, shift: float = 0.0) -> dict[str, JsonValue]:
+    """Return what is believed of ``log2`` of the best rate at the budget, ``shift`` octaves above the rungs' shape."""
+    low, high = posterior.interval()
+    return {
+        "log2_lr_mean": posterior.mean + shift,
+        "log2_lr_sd": posterior.sd,
+        "log2_lr_low": low + shift,
+        "log2_lr_high": high + shift,
+    }
+
+
+def _detectable(knowledge: Knowledge) -> dict[str, JsonValue]:
+    """Return the least difference of two rungs' scores that is not noise, at two standard errors."""
+    posterior = knowledge.posterior
+    noise = float(posterior.joint.sum(axis=(0, 1)) @ posterior.cells.noise)
+    return {"minimum_detectable_effect": 2.0 * 2.0**0.5 * noise, "slope": knowledge.slope}

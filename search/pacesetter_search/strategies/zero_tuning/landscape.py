@@ -1,0 +1,38 @@
+"""How much worse a run ends at a rate ``d`` octaves from the best one."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+_LARGEST_EXPONENT = 40.0
+"""Beyond it every loss is at the ceiling."""
+
+
+def rise(
+    octaves: FloatArray, curvature: FloatArray, asymmetry: FloatArray, ceiling: float
+) -> FloatArray:
+    """Return the rise of the loss ``octaves`` away from the optimum, in units of the score (log loss as a rule).
+
+    The LINEX form ``curvature / asymmetry^2 (exp(asymmetry d) - asymmetry d - 1)`` [Varian1975]: quadratic near 0 with
+    second derivative ``curvature``, exponential above, linear below. It saturates at ``ceiling``, the loss of a run
+    that learned nothing.
+
+    Args:
+        octaves: ``log2`` of the rate minus ``log2`` of the best one.
+        curvature: Second derivative at the optimum, broadcast against ``octaves``.
+        asymmetry: Above 0; the larger, the worse is too high a rate than too low a one.
+        ceiling: Above 0.
+    """
+    exponent = np.minimum(asymmetry * octaves, _LARGEST_EXPONENT)
+    free = curvature / asymmetry**2 * (np.expm1(exponent) - exponent)
+    saturated: FloatArray = -ceiling * np.expm1(-free / ceiling)
+    return saturated
+
+
+def divergence(octaves: FloatArray, offset: float, width: float) -> FloatArray:
+    """Return the probability that a run ``octaves`` above the optimum diverges: ``logistic((d - offset) / width)``."""
+    probability: FloatArray = 0.5 * (1.0 + np.tanh((octaves - offset) / (2.0 * width)))
+    return probability

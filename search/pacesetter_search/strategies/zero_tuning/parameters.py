@@ -1,0 +1,21 @@
+"""What users may set of ``zero_tuning``."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pacesetter_search.contract import Parameters
+
+
+class ZeroTuningParameters(Parameters):
+    """Parameters of ``zero_tuning``."""
+
+    trust: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Probability that the learning rate given is meant: 0 ignores it, 1 looks around it only. A rate that is torch's
+    default for its optimizer is never trusted, because nobody chose it."""
+    trust_octaves: float = Field(default=1.0, gt=0.0, le=8.0)
+    """How far the best rate lies from the given one, if it is meant. Small with full trust, nothing is probed."""
+    margin: float = Field(default=1.0, gt=0.0)
+    """Times its cost that a probe must be expected to gain; above 1 buys less."""
+    then: Literal["nothing"] = "nothing"
+    """What follows once the main line runs."""

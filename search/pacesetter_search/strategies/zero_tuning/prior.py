@@ -1,0 +1,157 @@
+"""What is believed of a job before anything is measured on it: every constant of the method, with where it came from.
+
+All learning rates here are ``log2`` of the absolute rate of the first parameter group, at the peak of the rungs' shape
+(WSD with a cooldown over half). "Pilot" means a first study on small tasks; it is where a figure stands until the
+measurement on generated tasks replaces it. No task of a benchmark is in a constant.
+"""
+
+import math
+from dataclasses import dataclass
+
+from pacesetter_search.contract import JobFacts
+
+SHAPE_COOLDOWN = 0.5
+"""Cooldown of the rungs, and of the main line where the strategy chooses its shape: WSD over the last half forgives a
+rate that is too low better than a linear decay (pilot), and is best or near it at equal steps."""
+
+RUNG_WARMUP = 0.05
+"""Share of a rung that is warm-up. A shorter one did lasting damage (pilot: 2 % cost 1-4 % of the final loss)."""
+
+HORIZONS = ((1 / 256, 500), (1 / 64, 20), (1 / 32, 20), (1 / 16, 20), (1 / 8, 20))
+"""Lengths of rungs as shares of the budget, with the fewest steps at which each says something (pilot: 20; far from the
+budget the drift is long, and only a long rung is worth it)."""
+
+SHORTEST_BUDGET = 300
+"""Steps of a budget below which no rung is affordable and the range test alone costs 7 %."""
+
+SLOPE_MEAN = 0.08
+SLOPE_SD = 0.04
+"""Fall of the log loss per doubling of the steps: what a probe's steps would buy if they were trained instead.
+Published token exponents of language models are .05 to .12 times ln 2, small vision tasks lie above (pilot)."""
+
+TORCH_DEFAULTS = {
+    "SGD": 1e-3,
+    "Adam": 1e-3,
+    "AdamW": 1e-3,
+    "NAdam": 2e-3,
+    "RAdam": 1e-3,
+    "Adamax": 2e-3,
+    "RMSprop": 1e-2,
+    "Adagrad": 1e-2,
+    "Adadelta": 1.0,
+    "Adafactor": 1e-2,
+    "Muon": 1e-3,
+}
+"""``lr`` of torch 2.13's optimizers when none is passed: such a rate is no statement of the user's."""
+
+FIELD_DEFAULTS = {
+    "SGD": 0.05,
+    "Adam": 2e-3,
+    "AdamW": 2e-3,
+    "NAdam": 2e-3,
+    "RAdam": 2e-3,
+    "Adamax": 2e-3,
+    "RMSprop": 2e-3,
+    "Adagrad": 1e-2,
+    "Adadelta": 1.0,
+    "Lion": 3e-4,
+    "Muon": 2e-2,
+}
+"""Where practice starts with each optimizer, between large language models and small nets."""
+
+ANY_DEFAULT = 2e-3
+FIELD_SD = 3.0
+"""Octaves that the best rate lies from the field's default (published tables span 1e-5 to .1 for Adam alone)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A normal part of the prior of the optimum."""
+
+    weight: float
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Beliefs about the landscape of the final loss over ``log2`` of the learning rate.
+
+    The optimum moves by ``-drift`` octaves with every doubling of the horizon, plus noise; the loss rises from it by
+    ``curvature / asymmetry^2 (exp(asymmetry d) - asymmetry d - 1)`` at ``d`` octaves: as an exponential above it, as a
+    line below.
+    """
+
+    optimum: tuple[Component, ...]
+    """Of the best rate at the whole budget."""
+    drift_mean: float = 0.25
+    drift_sd: float = 0.20
+    """Octaves per doubling (pilot: 0 to .6 over three tasks)."""
+    drift_noise: float = 0.25
+    """Standard deviation of one doubling's move around the drift (pilot: 0, then .5 within one task)."""
+    curvature_median: float = 0.15
+    curvature_log_sd: float = 1.0
+    """Second derivative of the log loss at the optimum, per octave squared, at the whole budget. Half an octave costs
+    an eighth of it: .4 to 12 % in the pilot."""
+    curvature_ratio: float = 1.1
+    """Curvature at half a horizon over that at the horizon (pilot: .75 between T/64 and T/16)."""
+    asymmetries: tuple[tuple[float, float], ...] = ((0.4, 0.3), (0.8, 0.4), (1.4, 0.3))
+    """Values with weights. Twice the rate costs 1.5 to 3 times what half of it does [Step Law grid]."""
+    noises: tuple[tuple[float, float], ...] = ((0.01, 0.35), (0.03, 0.35), (0.1, 0.2), (0.3, 0.1))
+    """Standard deviation of a rung's score, values with weights: seeds move a final log loss by .5 to 9 % (pilot)."""
+    misfit: float = 0.3
+    """Error of the landscape's form, as a share of the rise: far from the optimum scores say little of where it is."""
+    divergence_offset: float = 2.5
+    divergence_width: float = 0.7
+    """A run ``d`` octaves above the optimum diverges with probability ``logistic((d - offset) / width)``."""
+    range_offset: float = 3.0
+    range_sd: float = 1.5
+    """Octaves from the optimum of T/64 up to where the range test's loss turns (pilot: starts its search 3 below)."""
+    range_horizon: float = 1 / 64
+
+
+def prior_for(job: JobFacts, *, trust: float, trust_octaves: float, hint: float | None) -> Prior:
+    """Return the prior of a job.
+
+    Args:
+        job: Says optimizer, data reuse and the rate that was given.
+        trust: Weight of the given rate, from 0 to 1.
+        trust_octaves: Its standard deviation.
+        hint: The given rate as ``log2`` at the rungs' shape; None if nobody chose it.
+    """
+    mean, sd = drift_of(job.groups[0].optimizer, epochs(job))
+    centre = math.log2(FIELD_DEFAULTS.get(job.groups[0].optimizer, ANY_DEFAULT))
+    field = Component(1.0, centre, FIELD_SD)
+    if hint is None or trust <= 0.0:
+        return Prior((field,), drift_mean=mean, drift_sd=sd)
+    given = Component(trust, hint, trust_octaves)
+    broad = Component(1.0 - trust, centre, FIELD_SD)
+    parts = tuple(part for part in (given, broad) if part.weight > 0.0)
+    return Prior(parts, drift_mean=mean, drift_sd=sd)
+
+
+def is_torch_default(optimizer: str, lr: float) -> bool:
+    """Return whether ``lr`` is what the optimizer has when nobody chooses."""
+    default = TORCH_DEFAULTS.get(optimizer)
+    return default is not None and math.isclose(lr, default, rel_tol=1e-6)
+
+
+def epochs(job: JobFacts) -> float | None:
+    """Return how often the budget passes over the data; None where the job does not know its length."""
+    batches = job.capabilities.epoch_batches
+    if batches is None or job.budget.clock != "steps":
+        return None
+    return job.budget.total / batches
+
+
+def drift_of(optimizer: str, passes: float | None) -> tuple[float, float]:
+    """Return mean and standard deviation of the drift, by optimizer and data reuse.
+
+    Where data repeat often the best rate falls faster with the horizon, because long runs overfit (pilot: .6 with 64
+    passes of SGD, 0 with 48 of AdamW, .13 with fewer than one).
+    """
+    if passes is not None and passes < 2.0:
+        return 0.20, 0.15
+    if passes is not None and optimizer == "SGD":
+        return 0.35, 0.25
+    return 0.25, 0.20
