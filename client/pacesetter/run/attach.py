@@ -29,6 +29,7 @@ from pacesetter.run.snapshots import SnapshotFolder
 from pacesetter.run.stopping import ACCELERATOR_LAG_STEPS
 from pacesetter.run.validating import Validate, Validation
 from pacesetter.schedules import Schedule
+from pacesetter.schedules.schedule import EXACT
 from pacesetter.transport import NullTransport, Transport, open_transport
 
 logger = logging.getLogger("pacesetter")
@@ -294,5 +295,9 @@ def _whole(total: float, unit: str) -> int:
     if total != total or total in (float("inf"), float("-inf")) or int(total) != total or total < 1:
         raise ConfigurationError(
             f"a budget of {total!r} {unit} is impossible; expected a whole number above 0"
+        )
+    if total > EXACT:
+        raise ConfigurationError(
+            f"a budget of {total!r} {unit} is impossible; expected at most {EXACT}, as positions are exact up to there"
         )
     return int(total)
