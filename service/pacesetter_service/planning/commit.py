@@ -80,12 +80,13 @@ def _commit_decision(job: OpenJob, decision: PlannedDecision, *, first: bool = F
     if withheld:
         _propose(job, sent)
     starts = [plan.start for plan in decision.segments if plan.kind == "main"]
+    position = starts[0] if starts else decision.position
     store_decision(
         job,
         decision.event,
-        starts[0] if starts and not first else decision.position,
+        # A job can always go back to the first decision, however late it came: it is on its base schedule then.
+        0 if first else position,
         dict(decision.state),
-        # A job can always go back to the first decision: it is on its base schedule then.
         sets_main=bool(starts) or first,
     )
 

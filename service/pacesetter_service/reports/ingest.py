@@ -277,8 +277,8 @@ class Ingest:
             )
 
     def revive(self) -> None:
-        """A job that was given up and reports again runs again."""
-        if self.job.status == "lost":
+        """A job that was given up and reports again runs again; a process that it has left behind proves nothing."""
+        if self.is_current and self.job.status == "lost":
             self.job.status = "running"
             self.job.add_event("revived", {}, session=self.session.id)
 
@@ -342,7 +342,7 @@ def take_report(
     ingest = Ingest(job, session, registry, kinds, is_current=job.session == session.id)
     ingest.revive()
     ingest.take(prepared)
-    job.seen = True
+    job.seen = ingest.is_current
     plan_now(job, registry)
     job.save()
     ingest.save_session(report)

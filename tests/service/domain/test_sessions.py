@@ -1,5 +1,7 @@
 """Restarts: the main line comes back, decisions are taken again alike, and the old process steers nothing."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from pacesetter.schedules import Schedule
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Conflict
 
+from tests.service.domain.conftest import OPTIONS, Open
 from tests.service.domain.simulated import SimulatedJob, spec
 
 
@@ -193,3 +196,35 @@ async def test_a_completed_job_can_be_taken_up_again(controller: Controller) -> 
     again = first.spec.model_copy(update={"nonce": "second"})
     registered = await controller.register(again)
     assert registered.registration.status == "running"
+
+
+async def test_a_restart_behind_a_first_decision_that_came_late_goes_back_to_it(
+    open_controller: Open,
+) -> None:
+    # Nothing is planned until the job has trained 60 steps on its base schedule.
+    halted = await open_controller(replace(OPTIONS, planning=False))
+    registered = (await halted.register(spec(100, "slow_ladder"))).registration
+    job = SimulatedJob(halted, spec(100, "slow_ladder"))
+    job.job, job.session = registered.job, registered.session
+    await job.send(SessionBegan(number=job._next(), segment=0, position=0))
+    await job.send(job.rows(range(60), [1.0] * 60))
+    controller = await open_controller()
+    assert await controller.wait_segments(registered.job, 0, 60.0)
+    sent = (await controller.segments_after(registered.job)).segments
+    again = await restarted(controller, job, 20)
+    rewound = await controller.events(again.job, types=("rewound",))
+    assert [event.body["position"] for event in rewound.items] == [20]
+    assert again.kept_through == sent[-1].seq
+
+
+async def test_a_late_report_of_an_older_session_does_not_revive_the_job(
+    controller: Controller,
+) -> None:
+    first = await SimulatedJob(controller, spec(100, "fixed")).start()
+    second = await restarted(controller, first, 0)
+    seen = (await controller.get_job(second.job)).last_seen_at
+    assert await controller.reap(seen + timedelta(seconds=301)) == (second.job,)
+    reply = await first.send(first.rows(range(3), [1.0] * 3))
+    assert (reply.session_current, reply.last_record) == (False, 2)
+    view = await controller.get_job(second.job)
+    assert (view.status, view.last_seen_at) == ("lost", seen)
