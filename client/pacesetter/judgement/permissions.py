@@ -1,7 +1,7 @@
 """Rules about what the job can do, what the training code permits, and the length of the main line."""
 
 from pacesetter.judgement.case import Case, Refusal
-from pacesetter.protocol import CURRENT, INITIAL, PERSON
+from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING
 
 
 def known(case: Case) -> Refusal | None:
@@ -26,7 +26,7 @@ def known(case: Case) -> Refusal | None:
             f"no parameter group belongs to {unknown}; the job has {sorted(controls)}",
         )
     for name in (plan.save_as, plan.save_end_as):
-        if name in (CURRENT, INITIAL):
+        if name is not None and (name in (CURRENT, INITIAL) or name.startswith(ROLLING)):
             return Refusal(
                 "RESERVED_NAME", f"the name {name!r} is the job's own; save under another one"
             )

@@ -1,6 +1,15 @@
 """The shared language of jobs and service: segments, records, registration."""
 
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
+from pacesetter.protocol.clauses import (
+    StopClause,
+    StopIfAboveFirst,
+    StopIfAverageAbove,
+    StopIfGradientSpikes,
+    StopIfLossSpikes,
+    StopIfNonFinite,
+    StopIfProgressLost,
+)
 from pacesetter.protocol.jobs import (
     UNLIMITED,
     Authority,
@@ -35,24 +44,24 @@ from pacesetter.protocol.records import (
 )
 from pacesetter.protocol.segments import (
     CURRENT,
+    GUARD,
     INITIAL,
     PERSON,
+    ROLLING,
     Kind,
     Measure,
     Reason,
     Segment,
     SegmentPlan,
-    StopClause,
-    StopIfAboveFirst,
-    StopIfAverageAbove,
-    StopIfNonFinite,
 )
 
 __all__ = [
     "CURRENT",
+    "GUARD",
     "INITIAL",
     "MAX_ROWS",
     "PERSON",
+    "ROLLING",
     "UNLIMITED",
     "Acknowledgement",
     "Authority",
@@ -90,7 +99,10 @@ __all__ = [
     "StopClause",
     "StopIfAboveFirst",
     "StopIfAverageAbove",
+    "StopIfGradientSpikes",
+    "StopIfLossSpikes",
     "StopIfNonFinite",
+    "StopIfProgressLost",
     "StrategyChoice",
     "Tags",
 ]

@@ -4,11 +4,12 @@ A segment says: start here, follow this policy for so long, measure this, then a
 stretch that was chosen, a person's "decay now", a rollback after a divergence and the stop are all segments.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, JsonValue, model_validator
 
 from pacesetter.protocol.base import Incoming, Name
+from pacesetter.protocol.clauses import StopClause
 from pacesetter.schedules import Schedule
 
 CURRENT = "current"
@@ -20,35 +21,15 @@ INITIAL = "initial"
 PERSON = "person"
 """The ``origin`` of what a person asked for, rather than a strategy."""
 
+GUARD = "guard"
+"""The ``origin`` of what brings a main line back from trouble: what a strategy sent, from an earlier state or lower."""
+
+ROLLING = "rolling-"
+"""How the names of the snapshots begin that a client keeps by itself (``save_every``); nothing else is called so."""
+
 Kind = Literal["main", "probe", "branch", "stop"]
 When = Literal["end", "now"]
 DataSource = Literal["continue", "rewind", "hold"]
-
-
-class StopIfNonFinite(Incoming):
-    """Stop at the first NaN or infinite loss."""
-
-    rule: Literal["non_finite"] = "non_finite"
-
-
-class StopIfAboveFirst(Incoming):
-    """Stop once the loss exceeds ``ratio`` times the first finite loss of the segment."""
-
-    rule: Literal["above_first"] = "above_first"
-    ratio: float = Field(gt=1.0, allow_inf_nan=False)
-
-
-class StopIfAverageAbove(Incoming):
-    """Stop once the exponential moving average of the loss (``decay`` a step) exceeds ``bound``."""
-
-    rule: Literal["average_above"] = "average_above"
-    bound: float = Field(allow_inf_nan=False)
-    decay: float = Field(default=0.9, ge=0.0, lt=1.0)
-
-
-StopClause = Annotated[
-    StopIfNonFinite | StopIfAboveFirst | StopIfAverageAbove, Field(discriminator="rule")
-]
 
 
 class Measure(Incoming):

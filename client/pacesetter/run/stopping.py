@@ -1,13 +1,23 @@
-"""Stop clauses: what ends a segment before its length, judged on losses that reach the host a fixed lag later."""
+"""Stop clauses: what ends a segment before its length, judged on values that reach the host a fixed lag later."""
 
 import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from pacesetter.protocol import StopClause, StopIfAboveFirst, StopIfNonFinite
+from pacesetter.protocol import (
+    StopClause,
+    StopIfAboveFirst,
+    StopIfAverageAbove,
+    StopIfGradientSpikes,
+    StopIfLossSpikes,
+    StopIfNonFinite,
+    StopIfProgressLost,
+)
+from pacesetter.run.spikes import Evidence, GradientSpikes, LossSpikes, ProgressLost
 
 Loss = float | torch.Tensor
 
@@ -15,32 +25,91 @@ ACCELERATOR_LAG_STEPS = 16
 """Steps between a loss and its judgement on an accelerator: long enough that its copy never has to be waited for."""
 
 
-class Clauses:
-    """Judges the losses of one segment, in order."""
+Watch = LossSpikes | ProgressLost | GradientSpikes
 
-    def __init__(self, clauses: Iterable[StopClause]) -> None:
+
+class Clauses:
+    """Judges the losses and gradient norms of one segment, in order.
+
+    Args:
+        clauses: What ends the segment early.
+        before: Of the main segment before this one: watches that both ask for go on counting.
+
+    Attributes:
+        evidence: The numbers behind the last clause that fired.
+        wants_norms: Whether a clause looks at gradient norms.
+    """
+
+    def __init__(self, clauses: Iterable[StopClause], before: "Clauses | None" = None) -> None:
         self.clauses = tuple(clauses)
+        self.evidence: Evidence = {}
         self._first: float | None = None
         self._averages: dict[int, float] = {}
+        self._watches: dict[StopClause, Watch] = {} if before is None else before._watches
+        pairs = [(clause, self._watch(clause)) for clause in self.clauses]
+        self._losses = [pair for pair in pairs if not isinstance(pair[1], GradientSpikes)]
+        self._norms = [watch for _, watch in pairs if isinstance(watch, GradientSpikes)]
+        self.wants_norms = bool(self._norms)
 
     def judge(self, loss: float) -> str | None:
         """Return the code of the clause that ``loss`` fires, or None. NaN is above every bound."""
         if self._first is None and math.isfinite(loss):
             self._first = loss
-        for index, clause in enumerate(self.clauses):
-            if isinstance(clause, StopIfNonFinite):
-                if not math.isfinite(loss):
-                    return "NON_FINITE"
-            elif isinstance(clause, StopIfAboveFirst):
-                if self._first is not None and not loss <= _times(self._first, clause.ratio):
-                    return "ABOVE_FIRST"
+        for index, (clause, watch) in enumerate(self._losses):
+            if watch is not None:
+                evidence = watch.judge(loss)
+                code = None if evidence is None else _CODES[type(watch)]
             else:
-                average = self._averages.get(index, loss)
-                average = clause.decay * average + (1.0 - clause.decay) * loss
-                self._averages[index] = average
-                if not average <= clause.bound:
-                    return "AVERAGE_ABOVE"
+                code, evidence = self._judge(index, clause, loss)
+            if code is not None and evidence is not None:
+                self.evidence = evidence
+                return code
         return None
+
+    def judge_norm(self, norm: float) -> str | None:
+        """Return the code of the clause that the gradient norm of a step fires, or None."""
+        for watch in self._norms:
+            evidence = watch.judge(norm)
+            if evidence is not None:
+                self.evidence = evidence
+                return _CODES[type(watch)]
+        return None
+
+    def _judge(
+        self, index: int, clause: StopClause, loss: float
+    ) -> tuple[str | None, Evidence | None]:
+        if isinstance(clause, StopIfNonFinite):
+            return (None, None) if math.isfinite(loss) else ("NON_FINITE", {"loss": loss})
+        if isinstance(clause, StopIfAboveFirst):
+            first = self._first
+            if first is None or loss <= _times(first, clause.ratio):
+                return None, None
+            return "ABOVE_FIRST", {"loss": loss, "first": first}
+        assert isinstance(clause, StopIfAverageAbove)
+        average = self._averages.get(index, loss)
+        average = clause.decay * average + (1.0 - clause.decay) * loss
+        self._averages[index] = average
+        if average <= clause.bound:
+            return None, None
+        return "AVERAGE_ABOVE", {"average": average, "bound": clause.bound}
+
+    def _watch(self, clause: StopClause) -> Watch | None:
+        kind = _WATCHES.get(type(clause))
+        if kind is None:
+            return None
+        return self._watches.setdefault(clause, kind(clause))
+
+
+_WATCHES: dict[type[StopClause], Any] = {
+    StopIfLossSpikes: LossSpikes,
+    StopIfProgressLost: ProgressLost,
+    StopIfGradientSpikes: GradientSpikes,
+}
+_CODES: dict[type[Watch], str] = {
+    LossSpikes: "LOSS_SPIKE",
+    ProgressLost: "PROGRESS_LOST",
+    GradientSpikes: "GRADIENT_SPIKE",
+}
 
 
 def _times(first: float, ratio: float) -> float:
