@@ -97,6 +97,8 @@ class FallBack:
     """Nothing came: the main line goes on under its newest policy."""
 
     follows: int
+    restored: str | None = None
+    """The snapshot that it goes on from, where a stop clause had ended it."""
 
 
 @dataclass(frozen=True, slots=True)

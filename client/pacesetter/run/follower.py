@@ -12,7 +12,7 @@ Two lines of movement::
                            +-------->-----------+                 the main line comes back as it was left
 """
 
-from pacesetter.protocol import CURRENT, Reason, Segment
+from pacesetter.protocol import CURRENT, GUARD, INITIAL, PERSON, ROLLING, Reason, Segment
 from pacesetter.protocol.records import Outcome
 from pacesetter.run.effects import (
     Acknowledge,
@@ -33,6 +33,9 @@ from pacesetter.schedules import Schedule
 
 ROLLING_KEPT = 2
 """Rolling snapshots kept at a time: the newest may already hold the divergence that the guard wants to undo."""
+
+MOST_RECOVERIES = 6
+"""Times a session goes back to a snapshot by itself: a service that is away must not have a run train in circles."""
 
 
 def base_segment(base: Schedule, total: int) -> Segment:
@@ -72,6 +75,8 @@ class Follower:
         self._left_at: int | None = None
         self._lineage: dict[int, int] = {}
         self._rolling: list[str] = []
+        self._halted = False
+        self._recoveries = 0
         self._begin(base)
 
     @property
@@ -148,6 +153,10 @@ class Follower:
         if not self._continues(segment.after):
             detail = f"segment {self.running.seq} runs, which does not continue {segment.after}"
             return (Acknowledge(segment.seq, "stale", "OUT_OF_ORDER", detail),)
+        undoes = segment.origin == GUARD and segment.source != CURRENT
+        if not self._halted and (undoes or segment.source.startswith(ROLLING)):
+            detail = "it answers a stop that the job has recovered from by itself"
+            return (Acknowledge(segment.seq, "stale", "RECOVERED", detail),)
         if refusal is not None:
             return (Acknowledge(segment.seq, "refused", *refusal),)
         replaced = self.pending
@@ -174,17 +183,19 @@ class Follower:
         verdict = self._verdict(stopped)
         if verdict is not None and not self._closed:
             yield from self._close(*verdict)
-        if self.on_main_line and self.position >= self.total:
+            if stopped is not None and self.on_main_line:
+                yield from self._halt()
+        if self.on_main_line and self.position >= self.total and not self._halted:
             yield from self.finish()
         while self._closed and not self.finished:
             if self.pending is not None and self._is_due(self.pending):
                 yield from self._take_up(self.pending)
-            elif self.on_main_line:
+            elif self.on_main_line and not self._halted:
                 break  # its policy is defined to the end of the budget
             else:
                 yield Wait()
-                if self.pending is None:
-                    yield from self._fall_back()
+                if self.pending is None or not self._is_due(self.pending):
+                    yield from self._go_on_alone()
         yield from self._roll()
         self._find_boundary()
 
@@ -212,6 +223,57 @@ class Follower:
         self.finished = True
         yield Finish(stop)
 
+    # -- trouble on the main line --
+
+    def _halt(self) -> Effects:
+        """Wait with whatever was to follow the running segment: it was planned for a main line in order."""
+        self._halted = True
+        pending = self.pending
+        if pending is not None and pending.origin != PERSON:
+            detail = f"segment {self.running.seq}, which it continues, was stopped"
+            yield Acknowledge(pending.seq, "superseded", "STOPPED", detail)
+            self.pending = None
+
+    def _go_on_alone(self) -> Effects:
+        """No segment came: bring the main line back as it was left, or to where it was still in order."""
+        if not self.on_main_line:
+            yield from self._fall_back()
+            return
+        self._halted = False
+        name = self._snapshot_before_trouble()
+        if name is None:
+            if self.position >= self.total:
+                yield from self.finish()
+            return
+        self._recoveries += 1
+        yield from self._restore_main(name, rewind=False)
+        self.position = self.checkpoints[name]
+        yield FallBack(self.main.seq, restored=name)
+        self._begin(self.main)
+        self._acknowledged = True
+        yield Begin(self.main, again=True)
+
+    def _snapshot_before_trouble(self) -> str | None:
+        """Return the newest snapshot that is half an interval old, as trouble is noticed late; else the oldest."""
+        every = self.running.save_every
+        if every is None or self._recoveries >= MOST_RECOVERIES:
+            return None
+        names = [INITIAL, *self._rolling]
+        recent = self.position - 2 * every
+        kept = [name for name in names if self.checkpoints.get(name, -1) >= max(recent, 0)]
+        old = [name for name in kept if self.position - self.checkpoints[name] >= every / 2]
+        return old[-1] if old else next(iter(kept), None)
+
+    def _restore_main(self, name: str, *, rewind: bool) -> Effects:
+        """Let the main line go on from a kept state, and forget the snapshots of what came after it."""
+        yield Load(name, main=True, rewind=rewind)
+        keep = name in self._rolling
+        position = self.checkpoints[name]
+        gone = [each for each in self._rolling if not keep or self.checkpoints[each] > position]
+        if gone:
+            self._rolling = [each for each in self._rolling if each not in gone]
+            yield from self._release(tuple(gone))
+
     # -- ends --
 
     def _verdict(self, stopped: str | None) -> tuple[Outcome, str | None] | None:
@@ -231,7 +293,7 @@ class Follower:
             if not self._acknowledged and self.running.seq > 0:
                 yield Acknowledge(self.running.seq, "superseded", code, "replaced before a step")
             return
-        if self.running.save_end_as is not None:
+        if self.running.save_end_as is not None and (outcome != "stopped" or not self.on_main_line):
             yield from self._save(self.running.save_end_as)
         yield End(
             self.running,
@@ -282,6 +344,7 @@ class Follower:
         if failure is not None:
             yield Acknowledge(segment.seq, "refused", "SNAPSHOT_FAILED", failure)
             return
+        self._halted = False
         yield from self._go_to(segment, origin)
         yield Begin(segment)
 
@@ -291,7 +354,11 @@ class Follower:
             return self.main_position
         if segment.source == segment.save_as:
             return self.position
-        return self.checkpoints.get(segment.source)
+        kept = self.checkpoints.get(segment.source)
+        if kept is None or segment.kind != "main":
+            return kept
+        # A main segment may go on at a later place with an older state: then nothing is trained twice.
+        return max(kept, min(segment.start, self.main_position))
 
     def _keep(self, segment: Segment) -> Keeping:
         """Keep what the segment is about to overwrite; return what went wrong."""
@@ -300,15 +367,23 @@ class Follower:
             if failure is not None:
                 return failure
             self.checkpoints[segment.save_as] = self.position
-        if segment.kind != "main" and self.on_main_line:
-            return (yield Leave())
-        return None
+        if segment.kind == "main" or not self.on_main_line:
+            return None
+        failure = yield Leave()
+        if failure is None or not self._rolling:
+            return failure
+        # What a segment needs comes before what is kept in case of trouble.
+        yield from self._release(tuple(self._rolling))
+        self._rolling = []
+        return (yield Leave())
 
     def _go_to(self, segment: Segment, origin: int) -> Effects:
         """Bring the state that the segment starts from, and make it the running one."""
         main = segment.kind == "main"
         rewind = segment.data == "rewind"
-        if segment.source != CURRENT:
+        if segment.source != CURRENT and main:
+            yield from self._restore_main(segment.source, rewind=rewind)
+        elif segment.source != CURRENT:
             yield Load(segment.source, main, rewind)
         elif not self.on_main_line:
             yield Return(final=main, rewind=main or rewind)
@@ -352,9 +427,11 @@ class Follower:
             return
         every = self.running.save_every or 1
         self._next_roll = self.position + every
-        name = f"rolling-{self.running.seq}-{self.position}"
+        name = f"{ROLLING}{self.running.seq}-{self.position}"
         yield from self._save(name, rolling=True)
-        if name in self.checkpoints and name not in self._rolling:
+        if name not in self.checkpoints:
+            self._next_roll = None  # it was said once, and would fail again
+        elif name not in self._rolling:
             self._rolling.append(name)
         if len(self._rolling) > ROLLING_KEPT:
             yield from self._release((self._rolling.pop(0),))

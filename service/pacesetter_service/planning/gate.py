@@ -6,7 +6,7 @@ policy.
 
 from collections.abc import Collection
 
-from pacesetter.protocol import CURRENT, INITIAL, UNLIMITED, SegmentPlan
+from pacesetter.protocol import CURRENT, INITIAL, ROLLING, UNLIMITED, SegmentPlan
 
 from pacesetter_service.planning.messages import Facts
 
@@ -85,7 +85,8 @@ def obstacle(
     )
     if found:
         return found
-    if plan.source not in (CURRENT, INITIAL) and plan.source not in checkpoints:
+    kept_by_itself = plan.source in (CURRENT, INITIAL) or plan.source.startswith(ROLLING)
+    if not kept_by_itself and plan.source not in checkpoints:
         return f"it starts from checkpoint {plan.source!r}, which the job does not keep"
     for name in (plan.save_as, plan.save_end_as):
         if name is not None and (name in checkpoints or name in (CURRENT, INITIAL)):
