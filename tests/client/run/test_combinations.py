@@ -1,11 +1,13 @@
 """What trainings really combine: scaler, accumulation, an average, tokens, compiled steps, two optimizers."""
 
 import copy
+import inspect
 from typing import Any
 
 import pacesetter
+import pytest
 import torch
-from pacesetter.protocol import Acknowledgement, Segment, SegmentEnded
+from pacesetter.protocol import Acknowledgement, Notice, Segment, SegmentEnded
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -90,3 +92,42 @@ def test_compiled_steps_with_a_tensor_rate_follow_a_segment_and_are_verified() -
     assert [group.verification for group in shown] == ["verified", "verified"]
     assert [group.lr_announced for group in shown] == [0.01, 0.005]
     assert optimizer.param_groups[0]["lr"].item() == 0.005
+
+
+class Captured(torch.optim.AdamW):
+    """AdamW whose update is compiled once and for all: without guards nobody sees that a float in the graph is old."""
+
+    def __init__(self, parameters: Any, lr: float) -> None:
+        super().__init__(parameters, lr=lr)
+        unguarded = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+        step = inspect.unwrap(torch.optim.AdamW.step)
+        self._update = torch.compile(step, backend="eager", dynamic=False, options=unguarded)
+
+    def step(self, closure: Any = None) -> None:
+        if self.state:
+            with torch.no_grad():
+                self._update(self)
+        else:
+            super().step()  # what is compiled next finds its state
+
+
+def test_a_rate_that_a_compiled_step_holds_on_to_is_an_alert() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 512), nn.Linear(512, 1))
+    optimizer = Captured(model.parameters(), lr=0.01)
+    first = segment(1, 0, when="now", length=3)
+    halved = segment(2, 1, start=3, length=3, policy=constant(0.5))
+    transport = ScriptedTransport(segments=[first, halved])
+    run = attach(model, optimizer, transport, budget=pacesetter.Steps(6))
+    for inputs, targets in run.batches(Regression()):
+        loss = ((model(inputs) - targets) ** 2).mean()
+        loss.backward()
+        assert run.step(loss)
+    run.finish()
+    before, after = (answer.groups[0] for answer in transport.of(Acknowledgement))
+    assert (before.verification, after.verification) == ("verified", "mismatch")
+    assert (after.lr_announced, after.lr_after) == (0.005, 0.005)
+    assert after.lr_applied == pytest.approx(0.01, rel=1e-3)
+    assert [(notice.level, notice.code) for notice in transport.of(Notice)] == [
+        ("alert", "LR_NOT_APPLIED")
+    ]
