@@ -41,6 +41,7 @@ class Opening:
         follower = conductor.follower
         rollback = self._keep_initial_state(resumed)
         self._register(job, rollback)
+        self._say_if_anew(resumed=resumed)
         conductor.reporter.session_began(
             follower.position, follower.running.seq, resumed=resumed, world_size=self.world_size
         )
@@ -86,3 +87,14 @@ class Opening:
         spec = job.spec(capacity.capabilities(), groups)
         conductor.judge.spec = spec
         conductor.orders.register(spec, self.options.register_seconds)
+
+    def _say_if_anew(self, *, resumed: bool) -> None:
+        """Warn of the usual slip at a restart: the weights may be loaded, and the run does not know its place."""
+        registration = self.conductor.orders.registration
+        if resumed or registration is None or registration.session_number == 1:
+            return
+        logger.warning(
+            "job %s was started before, and this start begins at position 0: pass resume= what run.state_dict() "
+            "returned to go on where a checkpoint stands, or another external_id for a new job",
+            registration.job,
+        )

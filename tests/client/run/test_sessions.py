@@ -198,3 +198,22 @@ def test_a_checkpoint_from_the_end_of_the_decay_resumes_although_it_shows_a_rate
     resumed = attach(model, optimizer, ScriptedTransport(), base=DECAY, resume=state)
     assert resumed.position == 20
     assert resumed.finish().completed
+
+
+@pytest.mark.parametrize(("session_number", "times"), [(1, 0), (2, 1)])
+def test_a_known_job_that_starts_without_a_state_is_warned_of(
+    caplog: pytest.LogCaptureFixture, session_number: int, times: int
+) -> None:
+    model, optimizer = build()
+    transport = ScriptedTransport(session_number=session_number, kept_through=0)
+    run = attach(model, optimizer, transport)
+    next(run.batches(Regression()))
+    assert caplog.text.count("pass resume=") == times
+
+
+def test_a_job_that_resumes_is_not_warned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_once(tmp_path / "state", save_at=3)
+    transport = ScriptedTransport(segments=SEGMENTS[:1], session_number=2, kept_through=1)
+    run, _ = resume(tmp_path / "state", transport)
+    next(run.batches(Regression()))
+    assert "pass resume=" not in caplog.text
