@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import socket
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from pacesetter.protocol import Segment
 from starlette.types import Receive, Scope, Send
 
 from tests.client.transport.samples import eventually
+from tests.faults.harness import free_port
 
 
 @dataclass
@@ -75,7 +75,7 @@ class FakeService:
         self.last_record_lag = 0
         self.token: str | None = None
         self.certificate: Path | None = None
-        self._port = _free_port()
+        self._port = free_port()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -272,9 +272,3 @@ def _problem(status: int, code: str, headers: dict[str, str] | None = None) -> R
 async def _content(request: Request) -> bytes:
     body = await request.body()
     return gzip.decompress(body) if request.headers.get("content-encoding") == "gzip" else body
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

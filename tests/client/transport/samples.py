@@ -34,7 +34,7 @@ QUICK = Timing(
 Value = TypeVar("Value")
 
 
-def eventually(read: Callable[[], Value], seconds: float = 20.0) -> Value:
+def eventually(read: Callable[[], Value], seconds: float = 60.0) -> Value:
     """Return the first true value of ``read``; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -94,12 +94,13 @@ def test_polling_takes_over_where_the_stream_brings_nothing_and_streaming_is_tri
     service.add_segment(make_segment(1))
     assert next_seq(transport) == 1
     assert service.polls, "the segment came by long poll"
+    # Said once, however often the stream is tried in vain. Later, a slow machine may make it true once more.
+    assert caplog.text.count("polling instead") == 1
     streams = len(service.streams_opened)
     service.stream_mode = "ok"
     eventually(lambda: len(service.streams_opened) > streams)
     service.add_segment(make_segment(2))
     assert next_seq(transport) == 2
-    assert caplog.text.count("polling instead") == 1
     eventually(lambda: "stream of segments works again" in caplog.text)
 
 
