@@ -3,7 +3,7 @@
     pacesetter-server serve &
     PACESETTER_URL=http://127.0.0.1:8642 python examples/bytes_lm.py
 
-Without PACESETTER_URL, or with the service away, it trains on the base schedule all the same.
+With the service away it trains on the base schedule all the same; without any, set PACESETTER_MODE=offline.
 """
 
 import sysconfig
