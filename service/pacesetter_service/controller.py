@@ -21,6 +21,7 @@ from pacesetter_service.access import idempotency, tokens
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.jobs import lifecycle, reading, registration
+from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
 from pacesetter_service.jobs.registration import assess, would_register
 from pacesetter_service.overrides import Override
@@ -298,6 +299,10 @@ class Controller:
     async def schedule(self, job_id: str) -> tuple[MainLinePiece, ...]:
         """Return the main line so far, oldest piece first."""
         return await self._store.read(lambda tx: reading.main_line(tx, job_id))
+
+    async def export_schedule(self, job_id: str, form: Format) -> str:
+        """Return the main line as CSV, or as a Python file that replays it (``torch``, ``hf``). Raises NotFound."""
+        return await self._store.read(lambda tx: reading.export(tx, job_id, form))
 
     async def ledger(self, job_id: str) -> LedgerView:
         """Return what the job has spent."""

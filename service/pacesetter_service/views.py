@@ -99,6 +99,8 @@ class MainLinePiece:
     end: int | None
     """None: it still runs."""
     policy: dict[str, JsonValue]
+    controls: Literal["all"] | tuple[str, ...]
+    """Control sets of the parameter groups that it drives; others go on as before."""
     origin: str
     reason: str
 

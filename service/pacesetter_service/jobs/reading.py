@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy import and_, or_, select
 from pacesetter_service.database.models import EventRow, JobRow, SegmentRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Refused
+from pacesetter_service.jobs import exporting
+from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.open_job import ENDED, job_not_found
 from pacesetter_service.segments.repository import planned_probe
 from pacesetter_service.views import EventView, JobView, LedgerView, MainLinePiece, Page
@@ -161,7 +164,7 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
         .order_by(SegmentRow.seq)
     ).all()
     base = job.spec.base.model_dump(mode="json")
-    pieces = [MainLinePiece(0, 0, None, base, "base", "the base schedule")]
+    pieces = [MainLinePiece(0, 0, None, base, "all", "base", "the base schedule")]
     for row in rows:
         segment = Segment.model_validate_json(row.plan)
         # A rollback takes the main line back: what it undid is no part of it.
@@ -175,6 +178,7 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
                 start=row.applied_position,
                 end=None,
                 policy=segment.policy.model_dump(mode="json"),
+                controls=segment.controls,
                 origin=segment.origin,
                 reason=segment.reason.text,
             )
@@ -184,8 +188,14 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
     return tuple(pieces)
 
 
+def export(tx: Transaction, job_id: str, form: Format) -> str:
+    """Return the main line as a text in one of the forms that other programs read. Raises NotFound."""
+    job = get_job(tx, job_id)
+    return exporting.export(form, job.name, job.spec, main_line(tx, job_id))
+
+
 def _ended(piece: MainLinePiece, end: int) -> MainLinePiece:
-    return MainLinePiece(piece.seq, piece.start, end, piece.policy, piece.origin, piece.reason)
+    return replace(piece, end=end)
 
 
 def ledger(tx: Transaction, job_id: str) -> LedgerView:

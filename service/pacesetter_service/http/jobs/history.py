@@ -1,6 +1,6 @@
 """What a job did: its audit trail, curve, main line and ledger."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import StringConstraints
@@ -28,6 +28,7 @@ router = APIRouter(tags=["jobs"], dependencies=[READS_JOB])
 
 MAX_CURVE_COLUMNS = 20
 MAX_EVENT_TYPES = 20
+_TEXTS = {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "text/x-python")}
 EventType = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,50}$")]
 
 
@@ -78,9 +79,25 @@ async def get_curve(
     return json_reply(CurveReply.model_validate(view))
 
 
-@router.get("/v1/jobs/{job}/schedule", response_model=ScheduleReply, responses=problems(404))
-async def get_schedule(job: JobId, services: ServicesDependency) -> Response:
-    """Return the main line so far."""
+@router.get(
+    "/v1/jobs/{job}/schedule",
+    response_model=ScheduleReply,
+    responses=problems(404) | {200: {"content": _TEXTS}},
+)
+async def get_schedule(
+    job: JobId,
+    services: ServicesDependency,
+    format: Annotated[
+        Literal["json", "csv", "torch", "hf"],
+        Query(description="torch and hf are Python files with a scheduler that replays it."),
+    ] = "json",
+) -> Response:
+    """Return the main line so far: as its pieces, or in a form that other programs read."""
+    if format != "json":
+        media_type = "text/csv" if format == "csv" else "text/x-python"
+        return Response(
+            await services.controller.export_schedule(job, format), media_type=media_type
+        )
     pieces = await services.controller.schedule(job)
     return json_reply(
         ScheduleReply(pieces=tuple(MainLinePieceReply.model_validate(piece) for piece in pieces))

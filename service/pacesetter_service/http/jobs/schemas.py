@@ -1,6 +1,7 @@
 """Bodies of the job calls."""
 
 from datetime import datetime
+from typing import Literal
 
 from pacesetter.protocol import Authority, JobSpec, JobStatus, LedgerTotals, Message, Name, Tags
 from pydantic import JsonValue, model_validator
@@ -99,6 +100,8 @@ class MainLinePieceReply(Reply):
     start: int
     end: int | None
     policy: dict[str, JsonValue]
+    controls: Literal["all"] | tuple[str, ...]
+    """Control sets of the parameter groups that it drives; others go on as before."""
     origin: str
     reason: str
 
