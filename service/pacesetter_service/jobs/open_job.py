@@ -42,6 +42,8 @@ _UNLOCKED = select(*(JobRow.__table__.c[column] for column in COLUMNS)).where(
     JobRow.__table__.c.id == bindparam("job_id")
 )
 _LOCKED = _UNLOCKED.with_for_update()
+_SPEC = select(JobRow.__table__.c.spec).where(JobRow.__table__.c.id == bindparam("job_id"))
+_STATE = select(JobRow.__table__.c.state).where(JobRow.__table__.c.id == bindparam("job_id"))
 
 _EVENT_COLUMNS = (
     *("job", "number", "type", "reducible", "session"),
@@ -113,12 +115,12 @@ class OpenJob:
 
     def load_spec(self) -> JobSpec:
         """Return the spec of the newest session."""
-        row = self.tx.execute(select(JobRow.spec).where(JobRow.id == self.id)).one()
+        row = self.tx.execute(_SPEC, {"job_id": self.id}).one()
         return JobSpec.model_validate_json(row.spec)
 
     def load_state(self) -> dict[str, Any]:
         """Return the strategy's state as it stands."""
-        row = self.tx.execute(select(JobRow.state).where(JobRow.id == self.id)).one()
+        row = self.tx.execute(_STATE, {"job_id": self.id}).one()
         state: dict[str, Any] = row.state
         return state
 

@@ -10,6 +10,8 @@ from pacesetter_service.database.models import DecisionRow, EventRow
 from pacesetter_service.jobs.open_job import OpenJob
 from pacesetter_service.segments import repository as segments
 
+_INSERT = insert(DecisionRow.__table__)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
@@ -29,18 +31,19 @@ def store_decision(
 ) -> None:
     """Keep the state after a decision, with the counters as they stand now."""
     job.tx.execute(
-        insert(DecisionRow).values(
-            job=job.id,
-            event=event,
-            position=position,
-            sets_main=sets_main,
-            last_seq=job.last_seq,
-            draws=job.draws,
-            strategy=job.strategy,
-            strategy_version=job.strategy_version,
-            strategy_parameters=job.strategy_parameters,
-            state=state,
-        )
+        _INSERT,
+        {
+            "job": job.id,
+            "event": event,
+            "position": position,
+            "sets_main": sets_main,
+            "last_seq": job.last_seq,
+            "draws": job.draws,
+            "strategy": job.strategy,
+            "strategy_version": job.strategy_version,
+            "strategy_parameters": job.strategy_parameters,
+            "state": state,
+        },
     )
 
 

@@ -4,11 +4,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacesetter.protocol import Segment, SegmentPage, SegmentPlan
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from pacesetter_service.database.models import CheckpointRow, JobRow, SegmentRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.jobs.open_job import OpenJob, job_not_found
+
+_SEGMENTS = SegmentRow.__table__
+_OF_JOB = _SEGMENTS.c.job == bindparam("of_job")
+# Built once: every decision of every job takes these, and building one costs more than SQLite takes to run it.
+_PLANNED_PROBE = select(func.coalesce(func.sum(_SEGMENTS.c.length), 0)).where(
+    _OF_JOB,
+    _SEGMENTS.c.kind == "probe",
+    _SEGMENTS.c.status.in_(("sent", "applied", "unpaired", "proposed")),
+)
+_CHECKPOINT_NAMES = select(CheckpointRow.__table__.c.name).where(
+    CheckpointRow.__table__.c.job == bindparam("of_job")
+)
+_EXPIRE_PROPOSALS = (
+    update(_SEGMENTS)  # type: ignore[arg-type]
+    .where(_OF_JOB, _SEGMENTS.c.status == "proposed")
+    .values(status="expired")
+)
+_INSERT = insert(_SEGMENTS)  # type: ignore[arg-type]
 
 
 def visible_segments(tx: Transaction, job: str, after: int) -> tuple[Segment, ...]:
@@ -45,20 +63,12 @@ def segment_kinds(tx: Transaction, job: str) -> dict[int, str]:
 
 def planned_probe(tx: Transaction, job: str) -> int:
     """Return the clock units of the probes that were sent and kept."""
-    total = tx.execute(
-        select(func.coalesce(func.sum(SegmentRow.length), 0)).where(
-            SegmentRow.job == job,
-            SegmentRow.kind == "probe",
-            SegmentRow.status.in_(("sent", "applied", "unpaired", "proposed")),
-        )
-    ).scalar_one()
-    return int(total)
+    return int(tx.execute(_PLANNED_PROBE, {"of_job": job}).scalar_one())
 
 
 def checkpoint_names(tx: Transaction, job: str) -> set[str]:
     """Return every name the job was told to keep on the kept branch, released ones too."""
-    rows = tx.execute(select(CheckpointRow.name).where(CheckpointRow.job == job))
-    return {row.name for row in rows}
+    return {row.name for row in tx.execute(_CHECKPOINT_NAMES, {"of_job": job})}
 
 
 def send(
@@ -73,7 +83,7 @@ def send(
         segment = Segment(seq=job.last_seq, after=after, **dict(plan))
         segments.append(segment)
         after = segment.seq
-    job.tx.execute(insert(SegmentRow), [_row(job.id, item, proposed) for item in segments])
+    job.tx.execute(_INSERT, [_row(job.id, item, proposed) for item in segments])
     names = [
         {"job": job.id, "name": name, "seq": segment.seq, "released": False}
         for segment in segments
@@ -110,11 +120,7 @@ def _row(job: str, segment: Segment, proposed: bool) -> dict[str, Any]:
 
 def expire_proposals(job: OpenJob) -> None:
     """Mark every open proposal as expired: something newer was decided."""
-    job.tx.execute(
-        update(SegmentRow)
-        .where(SegmentRow.job == job.id, SegmentRow.status == "proposed")
-        .values(status="expired")
-    )
+    job.tx.execute(_EXPIRE_PROPOSALS, {"of_job": job.id})
 
 
 def supersede_after(job: OpenJob, seq: int) -> None:
