@@ -17,6 +17,7 @@ from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.errors import ConfigurationError, SnapshotError
 from pacesetter.limits import Limits
 from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice
+from pacesetter.run.claims import check_unclaimed, claim
 from pacesetter.run.disabled import DisabledRun
 from pacesetter.run.job import Job
 from pacesetter.run.optimizing import GRADIENT_L2, OptimizerSteps
@@ -123,21 +124,28 @@ def _build(
 ) -> Run:
     ranks = find_ranks()
     inner = {label: unwrap(each) for label, each in optimizers.items()}
+    check_unclaimed(inner.values())
     rates = LearningRates(inner, settings.get("controls"), known_base_lrs)
     _check_spec(job, rates)
     statistics = tuple(settings.get("statistics", ()))
     store = _store(job, ranks, models, inner, scaler, extras, settings)
-    return Run(
+    validation = None if validate is None else Validation(validate, tuple(models.values()))
+    transport = _transport(ranks, settings)
+    # Last: what failed before leaves no hooks behind.
+    optimizing = OptimizerSteps(optimizers, rates, scaler=scaler, statistics=statistics)
+    run = Run(
         job,
         rates=rates,
-        optimizing=OptimizerSteps(optimizers, rates, scaler=scaler, statistics=statistics),
+        optimizing=optimizing,
         store=store,
-        validation=None if validate is None else Validation(validate, tuple(models.values())),
-        transport=_transport(ranks, settings),
+        validation=validation,
+        transport=transport,
         ranks=ranks,
         rollback=settings.get("rollback") or "memory",
         options=_options(models, settings, gradient_norms=GRADIENT_L2 in statistics),
     )
+    claim(inner.values(), run, optimizing)
+    return run
 
 
 def _base_lrs(resume: Mapping[str, Any] | None) -> Mapping[str, float]:

@@ -93,6 +93,11 @@ class OptimizerSteps:
             for index, group in enumerate(optimizer.param_groups)
         }
 
+    @property
+    def attached(self) -> bool:
+        """Whether the hooks are on the optimizers."""
+        return bool(self._hooks)
+
     def detach(self) -> None:
         """Take the hooks off the optimizers."""
         for hook in self._hooks:

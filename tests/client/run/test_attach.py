@@ -13,6 +13,8 @@ from torch import nn
 from tests.support.service import ScriptedTransport, constant, segment
 from tests.support.training import Noisy, Regression, attach, train
 
+HALVED = segment(1, 0, when="now", length=20, policy=constant(0.5))
+
 
 def parts() -> tuple[Noisy, torch.optim.SGD]:
     model = Noisy()
@@ -193,6 +195,35 @@ def test_online_without_an_address_says_what_to_set(monkeypatch: pytest.MonkeyPa
     model, optimizer = parts()
     with pytest.raises(pacesetter.ConfigurationError, match="PACESETTER_URL"):
         pacesetter.attach(model, optimizer, name="x", budget=pacesetter.Steps(10), mode="online")
+
+
+def test_a_second_run_of_an_optimizer_is_refused_and_told_of_the_first() -> None:
+    model, optimizer = parts()
+    first = attach(model, optimizer, ScriptedTransport(), name="gpt-124m")
+    with pytest.raises(pacesetter.ConfigurationError, match="already driven by the run 'gpt-124m'"):
+        attach(model, {"body": optimizer}, ScriptedTransport())
+    first.finish()
+    again = attach(model, optimizer, ScriptedTransport())
+    assert len(train(again, model)) == 20
+
+
+def test_a_run_that_was_dropped_leaves_its_optimizer_to_the_next() -> None:
+    model, optimizer = parts()
+    dropped = attach(model, optimizer, ScriptedTransport())
+    dropped.step(1.0)
+    del dropped
+    rows = train(attach(model, optimizer, ScriptedTransport(segments=[HALVED])), model)
+    assert {row["lr"] for row in rows} == {0.05}
+
+
+def test_an_attach_that_fails_leaves_no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PACESETTER_URL", raising=False)
+    model, optimizer = parts()
+    with pytest.raises(pacesetter.ConfigurationError, match="PACESETTER_URL"):
+        pacesetter.attach(
+            model, optimizer, name="x", budget=pacesetter.Steps(5), mode="online", url=None
+        )
+    assert not optimizer._optimizer_step_pre_hooks
 
 
 def test_public_names_are_sorted_and_all_there() -> None:
