@@ -41,6 +41,8 @@ class LedgerTotals(Message):
     branch_steps: int = 0
     main_tokens: int = 0
     probe_tokens: int = 0
+    discarded_steps: int = 0
+    """Main-line steps that a rollback took back; ``main_steps`` no longer counts them."""
     discarded_tokens: int = 0
     main_seconds: float = 0.0
     probe_seconds: float = 0.0

@@ -1,6 +1,7 @@
 """Carries out what the follower asks for: the only place where segments touch models, data and learning rates."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import singledispatchmethod
@@ -87,12 +88,25 @@ class Conductor:
         standing = self.orders.take_standing()
         if standing and self.follower.on_main_line:
             self.adopt(standing, self.orders.registered_through)
+        if stopped is not None and self.follower.on_main_line:
+            self._tell_stop(stopped)
         self._perform(self.follower.turn(stopped))
         if self.orders.silenced:
             self.orders.inbox.clear()
             self._perform(self.follower.leave_probe("SILENCED"))
         while self._offer_next():
             self._perform(self.follower.turn())
+
+    def _tell_stop(self, code: str) -> None:
+        """Say on which numbers the main line is stopped; how it goes on is for the service to say."""
+        evidence = {
+            name: value if math.isfinite(value) else str(value)
+            for name, value in self.guard.evidence.items()
+        }
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.guard.evidence.items())
+        position = self.follower.position
+        detail = f"the main line stops before {position}: {code}, {shown}"
+        self.notice("warning", "STOPPED", detail, {"clause": code, **evidence})
 
     @property
     def restless(self) -> bool:
@@ -154,7 +168,9 @@ class Conductor:
         self.send_alerts()
 
     def send_alerts(self) -> None:
-        """Pass on what the transport's thread found while it resolved verifications."""
+        """Pass on what the transport's thread found while it resolved verifications, and groups that nothing drives."""
+        for name in self.rates.newcomers():
+            self.notice("warning", "GROUP_NOT_DRIVEN", _not_driven(name), {"group": name})
         while self.reporter.alerts:
             code, detail, numbers = self.reporter.alerts.popleft()
             self.notice("alert", code, detail, numbers)
@@ -277,7 +293,8 @@ class Conductor:
             document = self.states.load(effect.name, main=effect.main, rewind=effect.rewind)
         if effect.main:
             self._settle_probes()
-            self.ledger.discard(max(0, self.tokens - int(document.get("tokens", 0))))
+            undone = self.step - int(document["step"])
+            self.ledger.undo(max(0, undone), max(0, self.tokens - int(document["tokens"])))
             self._count_from(document)
 
     @_do.register
@@ -318,7 +335,15 @@ class Conductor:
     @_do.register
     def _fall_back(self, effect: fx.FallBack) -> None:
         self.fallbacks += 1
-        if not self._fell_back:
+        if effect.restored is not None:
+            self.notice(
+                "warning",
+                "RECOVERED",
+                f"no segment came within {self._waited:.1f} s of the stop; the main line goes on from "
+                f"{effect.restored!r}, with the batches that follow",
+                {"restored": effect.restored, "position": self.follower.position},
+            )
+        elif not self._fell_back:
             self._fell_back = True
             logger.warning(
                 "no segment came within %.1f s; the main line goes on under its newest policy (segment %d)",
@@ -340,7 +365,7 @@ class Conductor:
         self.send_rows()
         self.rows_of = segment.seq
         self.reporter.rows.begin(segment.measure.report_every)
-        self.guard.begin(segment.stop_if)
+        self.guard.begin(segment.stop_if, main=segment.kind == "main")
 
     def _settle_probes(self) -> None:
         """Count the tokens of probes whose batches the main line will never see."""
@@ -350,3 +375,11 @@ class Conductor:
 
     def _count_from(self, document: dict[str, Any]) -> None:
         self.step, self.tokens = int(document["step"]), int(document["tokens"])
+
+
+def _not_driven(name: str) -> str:
+    return (
+        f"parameter group {name!r} was added during the run and keeps its own learning rate: only the groups that were "
+        "there at attach are driven. Add all of them before attach (what is frozen may have no gradient), or save, "
+        "and attach again with the group and a new external_id"
+    )

@@ -23,7 +23,7 @@ class Ledger:
         self.tokens = {"main": 0, "probe": 0, "branch": 0}
         self.seconds = {"main": 0.0, "probe": 0.0, "branch": 0.0}
         self.overhead = {"validation": 0.0, "snapshot": 0.0, "waiting": 0.0}
-        self.discarded_tokens = 0
+        self.discarded_tokens = self.discarded_steps = 0
         self._mark = time.perf_counter()
 
     def restart(self) -> None:
@@ -39,6 +39,13 @@ class Ledger:
 
     def discard(self, tokens: int) -> None:
         """Count tokens that were consumed and that no line will profit from."""
+        self.discarded_tokens += tokens
+
+    def undo(self, steps: int, tokens: int) -> None:
+        """Take back main-line steps that a rollback made undone: they were spent, and are no part of the result."""
+        self.steps["main"] -= steps
+        self.tokens["main"] -= tokens
+        self.discarded_steps += steps
         self.discarded_tokens += tokens
 
     @contextmanager
@@ -60,6 +67,7 @@ class Ledger:
             branch_steps=self.steps["branch"],
             main_tokens=self.tokens["main"],
             probe_tokens=self.tokens["probe"] + self.tokens["branch"],
+            discarded_steps=self.discarded_steps,
             discarded_tokens=self.discarded_tokens,
             main_seconds=self.seconds["main"],
             probe_seconds=self.seconds["probe"] + self.seconds["branch"],
