@@ -1,5 +1,6 @@
 """Optimizers as a part of the training's state."""
 
+from itertools import zip_longest
 from typing import Any
 
 from torch import Tensor
@@ -34,19 +35,21 @@ class OptimizerPart(Part):
         }
 
     def check(self, saved: Tree) -> None:
-        """See whether the groups have the sizes they had."""
-        if saved["sizes"] != self._sizes():
+        """See whether the groups have the sizes they had; groups that were added since come after them."""
+        sizes = self._sizes()
+        if saved["sizes"] != sizes[: len(saved["sizes"])]:
             raise SnapshotError(
-                f"the optimizer's groups have {self._sizes()} parameters now and had {saved['sizes']} when the state "
-                "was kept. Add parameter groups before attaching, not during the run"
+                f"the optimizer's groups have {sizes} parameters now and had {saved['sizes']} when the state was "
+                "kept; expected the same ones, and new ones only after them (add_param_group)"
             )
 
     def bring_back(self, saved: Tree) -> None:
-        """Fill what is there in place, remove state that was not there, create what is missing."""
+        """Fill what is there in place, remove state that was not there, create what is missing.
+
+        A group that was added since stays; its parameters have no optimizer state again.
+        """
         state: dict[Any, Any] = self._optimizer.state
-        for index, (parameter, value) in enumerate(
-            zip(self._parameters(), saved["state"], strict=True)
-        ):
+        for index, (parameter, value) in enumerate(zip_longest(self._parameters(), saved["state"])):
             if value is None:
                 state.pop(parameter, None)
             else:
@@ -59,7 +62,7 @@ class OptimizerPart(Part):
             del state[key]
         for key, value in saved["others"].items():
             state[key] = brought_back(value, state.get(key), where=f"optimizer state {key}")
-        for group, value in zip(self._optimizer.param_groups, saved["groups"], strict=True):
+        for group, value in zip(self._optimizer.param_groups, saved["groups"], strict=False):
             parameters = group.pop("params")
             brought_back(value, group, where="parameter group")
             group["params"] = parameters

@@ -111,15 +111,17 @@ class Driven:
         lanes: What drives each group, in the order of the groups.
         held: The very objects that were written, in the order of the groups; None for a Tensor.
         plain: Whether all learning rates are floats, so that writing them is all there is to do.
+        seen: Groups of the optimizer when it was last looked for new ones.
     """
 
-    __slots__ = ("groups", "held", "lanes", "optimizer", "plain")
+    __slots__ = ("groups", "held", "lanes", "optimizer", "plain", "seen")
 
     def __init__(self, optimizer: Optimizer, groups: tuple[Group, ...]) -> None:
         self.optimizer = optimizer
         self.groups = groups
         self.lanes: tuple[_Lane, ...] = ()
         self.held: tuple[object, ...] = tuple(group.held for group in groups)
+        self.seen = len(groups)
         self.look()
 
     def look(self) -> None:
@@ -270,6 +272,16 @@ class LearningRates:
                 raise _conflict(group, moved)
         driven.look()
 
+    def newcomers(self) -> list[str]:
+        """Return the groups that ``add_param_group`` gave an optimizer since the last call: nothing drives them."""
+        found = []
+        for label, driven in self.by_optimizer.items():
+            holders = driven.optimizer.param_groups
+            new = range(driven.seen, len(holders))
+            found += [_name(label, index, holders[index]) for index in new]
+            driven.seen = len(holders)
+        return found
+
     def rewrite(self, label: str) -> None:
         """Write once more what one optimizer should show: the training code loaded a state into it."""
         driven = self.by_optimizer[label]
@@ -346,8 +358,7 @@ def _groups(
     seen: set[str] = set()
     for label, optimizer in optimizers.items():
         for index, holder in enumerate(optimizer.param_groups):
-            own = holder.get("name")
-            name = f"{label}/{own}" if own else f"{label}/group{index}"
+            name = _name(label, index, holder)
             if name in seen:
                 raise ConfigurationError(
                     f"two parameter groups are called {name!r}; give each its own name"
@@ -364,6 +375,11 @@ def _groups(
         raise ConfigurationError(
             f"controls name {sorted(unknown)}, which are no parameter groups; known are {sorted(seen)}"
         )
+
+
+def _name(label: str, index: int, holder: Mapping[str, Any]) -> str:
+    own = holder.get("name")
+    return f"{label}/{own}" if own else f"{label}/group{index}"
 
 
 def _conflict(group: Group, moved: float) -> LearningRateConflict:

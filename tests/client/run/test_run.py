@@ -474,3 +474,21 @@ def test_an_overflow_skips_the_step_and_the_schedule() -> None:
     assert taken == [True, False, True, True, True]
     assert run.finish().skipped_steps == 1
     assert transport.of(Measurements)[-1].columns["position"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("at", [2, 6])
+def test_a_group_added_in_mid_run_is_told_once_and_left_alone(at: int) -> None:
+    transport = ScriptedTransport(after_end({2: segment(3, 2, start=5, length=15)}), [MAIN, PROBE])
+    run, model, optimizer = start(transport)
+    extra = torch.nn.Parameter(torch.ones(3))
+    for inputs, targets in run.batches(Regression()):
+        # At 6 a probe is on the way: the main line that it left has never seen the group.
+        if run.position == at and len(optimizer.param_groups) == 1:
+            optimizer.add_param_group({"params": [extra], "lr": 0.007})
+        (((model(inputs) - targets) ** 2).mean() + extra.sum()).backward()
+        run.step(1.0, tokens=8)
+    assert run.finish().completed
+    (notice,) = transport.of(Notice)
+    assert (notice.code, notice.numbers) == ("GROUP_NOT_DRIVEN", {"group": "optimizer/group1"})
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.007]
+    assert run.learning_rates().keys() == {"optimizer/group0"}
