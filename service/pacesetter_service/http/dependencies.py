@@ -92,7 +92,8 @@ def _unauthorised(detail: str) -> ApiProblem:
         401,
         "UNAUTHENTICATED",
         detail,
-        hint="Send Authorization: Bearer TOKEN; `pacesetter-server token create` makes one.",
+        hint="Send Authorization: Bearer TOKEN (training jobs: set PACESETTER_TOKEN); "
+        "`pacesetter-server token create` makes one.",
         headers={"WWW-Authenticate": 'Bearer realm="pacesetter"'},
     )
 
