@@ -14,7 +14,7 @@ from pacesetter.errors import ConfigurationError, LearningRateConflict
 from pacesetter.run.arguments import checked_scalar, checked_tokens, host_scalar
 from pacesetter.run.conductor import Conductor
 from pacesetter.run.ledger import Ledger
-from pacesetter.run.optimizing import Measured, OptimizerSteps
+from pacesetter.run.optimizing import GRADIENT_L2, Measured, OptimizerSteps
 from pacesetter.run.rates import LearningRates
 from pacesetter.run.reporting import FLUSH_ROWS
 from pacesetter.run.rows import Scalar
@@ -79,11 +79,12 @@ class Pace:
         """Make one step; see :meth:`pacesetter.run.run.Run.step`."""
         if not self._smooth and not self._prepare():
             return False
-        loss = self._read(loss, "loss")
-        if tokens is not None or self._tokens_clock:
-            tokens = self._checked(tokens)
-        if grad_norm is not None:
-            grad_norm = self._read(grad_norm, "grad_norm")
+        # A loss on the host is read after an ordinary step: the optimizer has then fetched the code that reads tensors.
+        read_late = self._smooth and not self._on_device and type(loss) is torch.Tensor
+        if not read_late:
+            loss = self._read(loss, "loss")
+        if tokens is not None or grad_norm is not None or self._tokens_clock:
+            tokens, grad_norm = self._checked(tokens, grad_norm)
         try:
             measured = self._optimizing.step(grad_norm, max_grad_norm)
         except LearningRateConflict as error:
@@ -94,12 +95,12 @@ class Pace:
             self.skipped += 1
             self._ledger.discard(tokens or 0)
             return False
+        if read_late:
+            loss = self._read(loss, "loss")
         if measured:
             measured = self._take(measured)
         if tokens:
-            self._tokens += tokens
-            if tokens != self._usual_tokens:
-                self._note_batch_size(tokens)
+            self._count_tokens(tokens)
 
         follower, rates = self._follower, self._rates
         position = follower.position
@@ -120,8 +121,8 @@ class Pace:
             or now >= self._look_at
             or not self._smooth
         ):
-            self._look(loss, now)
-        elif not (self._guard.active and self._stopped(loss)):
+            self._look(loss, measured, now)
+        elif not (self._guard.active and self._stopped(loss, measured)):
             rates.write(position, self._units)
         return True
 
@@ -155,23 +156,26 @@ class Pace:
         self._conductor.before_step()
         return True
 
-    def _look(self, loss: Loss, now: float) -> None:
+    def _look(self, loss: Loss, measured: Measured, now: float) -> None:
         """Do all that is due after a step."""
         self.settle(now)
         conductor, follower = self._conductor, self._follower
         orders = conductor.orders
         over = follower.position >= follower.boundary
         due = orders.due(over=over)
-        stopped = self._guard.judge(loss, due=due, over=over) if self._guard.active else None
+        stopped = None
+        if self._guard.active:
+            stopped = self._guard.judge(loss, measured.get(GRADIENT_L2), due=due, over=over)
         news = due and orders.arrived(follower.position, over=over)
         if news or over or stopped is not None or conductor.restless:
             conductor.turn(stopped)
         self._go_on(now)
 
-    def _stopped(self, loss: Loss) -> bool:
+    def _stopped(self, loss: Loss, measured: Measured) -> bool:
         """Judge the loss of an ordinary step; a segment that it ends is left at once."""
         orders = self._conductor.orders
-        stopped = self._guard.judge(loss, due=orders.alone, over=False)
+        norm = measured.get(GRADIENT_L2)
+        stopped = self._guard.judge(loss, norm, due=orders.alone, over=False)
         if stopped is None:
             return False
         now = time.perf_counter()
@@ -194,7 +198,9 @@ class Pace:
         )
         self._smooth = conductor.first_step.awaited is None and not follower.finished
 
-    def _checked(self, tokens: int | None) -> int | None:
+    def _checked(self, tokens: int | None, grad_norm: Scalar) -> tuple[int | None, Scalar]:
+        if grad_norm is not None:
+            grad_norm = self._read(grad_norm, "grad_norm")
         tokens = checked_tokens(tokens)
         if self._tokens_clock:
             if tokens is None:
@@ -203,7 +209,7 @@ class Pace:
                     "micro-batches and ranks"
                 )
             self._units = tokens
-        return tokens
+        return tokens, grad_norm
 
     def _tell_conflict(self, error: LearningRateConflict) -> None:
         self.settle()
@@ -220,7 +226,10 @@ class Pace:
             for name, value in measured.items()
         }
 
-    def _note_batch_size(self, tokens: int) -> None:
+    def _count_tokens(self, tokens: int) -> None:
+        self._tokens += tokens
+        if tokens == self._usual_tokens:
+            return
         change = self._batch_size.changed(tokens)
         self._usual_tokens = self._batch_size.usual
         if change is not None:
