@@ -193,8 +193,9 @@ def test_a_checkpoint_from_the_end_of_the_decay_resumes_although_it_shows_a_rate
     model, optimizer = build()
     run = attach(model, optimizer, ScriptedTransport(), base=DECAY)
     train(run, model)
-    optimizer.param_groups[0]["lr"] = 0.0
     state = run.state_dict()
+    run.finish()
+    optimizer.param_groups[0]["lr"] = 0.0
     resumed = attach(model, optimizer, ScriptedTransport(), base=DECAY, resume=state)
     assert resumed.position == 20
     assert resumed.finish().completed
