@@ -34,6 +34,7 @@ from pacesetter.protocol import (
     Message,
     Notice,
     ParameterGroup,
+    Regime,
     SegmentEnded,
     SegmentPlan,
     SessionBegan,
@@ -105,6 +106,7 @@ class JobFacts:
     overhead_cap: float
     """Main plus probe steps stay at or below (1 + cap) x budget."""
     seed: int
+    regime: Regime = "other"
 
 
 @dataclass(frozen=True, slots=True)

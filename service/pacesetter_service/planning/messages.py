@@ -15,6 +15,7 @@ from pacesetter.protocol import (
     Message,
     Notice,
     ParameterGroup,
+    Regime,
     SegmentEnded,
     SegmentPlan,
     SessionBegan,
@@ -56,6 +57,7 @@ class Facts(Message):
     authority: Authority
     overhead_cap: float
     seed: int
+    regime: Regime = "other"
 
     @classmethod
     def of(cls, spec: JobSpec, authority: str, overhead_cap: float) -> "Facts":
@@ -69,6 +71,7 @@ class Facts(Message):
             authority=cast(Authority, authority),
             overhead_cap=overhead_cap,
             seed=spec.seed,
+            regime=spec.regime,
         )
 
     def for_strategy(self) -> JobFacts:
@@ -82,6 +85,7 @@ class Facts(Message):
             authority=self.authority,
             overhead_cap=self.overhead_cap,
             seed=self.seed,
+            regime=self.regime,
         )
 
 

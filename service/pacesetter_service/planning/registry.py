@@ -4,7 +4,9 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from pacesetter.protocol import GUARD
 from pacesetter_search.contract import JobFacts, Strategy
+from pacesetter_search.guard import Guarded, GuardParameters
 from pydantic import ValidationError
 
 from pacesetter_service.database.types import canonical_json
@@ -59,7 +61,7 @@ class Registry:
         return self._module.get_strategy(name)
 
     def build(self, name: str, parameters: dict[str, Any]) -> Strategy:
-        """Return the strategy with these parameters.
+        """Return the strategy with these parameters, and the guard under it unless ``guard`` is false.
 
         Raises:
             StrategyRefused: Unknown, or parameters that it does not take (``BAD_STRATEGY_PARAMETERS``).
@@ -69,7 +71,7 @@ class Registry:
             if len(self._built) >= 1024:
                 self._built.clear()
             try:
-                self._built[key] = self.type_of(name).from_document(parameters)
+                self._built[key] = _guarded(self.type_of(name), parameters)
             except ValidationError as error:
                 raise _bad_parameters(name, error) from error
         return self._built[key]
@@ -84,6 +86,15 @@ class Registry:
             except StrategyRefused:
                 continue  # it needs parameters, so it cannot be proposed as it is
         return tuple(fits)
+
+
+def _guarded(strategy: type[Strategy], parameters: dict[str, Any]) -> Strategy:
+    own = {name: value for name, value in parameters.items() if name != GUARD}
+    built = strategy.from_document(own)
+    wish = parameters.get(GUARD, True)
+    if wish is False:
+        return built
+    return Guarded(built, GuardParameters.model_validate({} if wish is True else wish))
 
 
 def _bad_parameters(name: str, error: ValidationError) -> StrategyRefused:
