@@ -105,8 +105,10 @@ def test_resumes_the_main_line_with_another_number_of_ranks(
     step = undisturbed.step_at(300, main=False) + 2
     stop = ("--save-at", str(CHECKPOINT_AT), "--gate", f"{step}:{tmp_path / 'gate'}")
     first = JobRanks(before, tmp_path, "first", controller.url, name, *checkpoint, *stop)
-    for rank in first.ranks:
-        eventually(lambda rank=rank: len(rank.rows()) >= step, f"the job to reach step {step}")
+    eventually(
+        lambda: all(len(rank.rows()) >= step for rank in first.ranks),
+        f"every rank to reach step {step}",
+    )
     first.kill()
     second = JobRanks(after, tmp_path, "second", controller.url, name, *checkpoint, "--resume")
     for rows in second.finish():
