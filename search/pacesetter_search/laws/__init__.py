@@ -1,0 +1,18 @@
+"""Laws: fitted functions from a schedule to the loss it reaches, with an uncertainty. NumPy and SciPy only."""
+
+from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
+from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction
+from pacesetter_search.laws.curves import Curve
+from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
+
+__all__ = [
+    "AnnealingLaw",
+    "Curve",
+    "FittedAnnealing",
+    "FittedLaw",
+    "FittedSpectrum",
+    "Law",
+    "LawNotFitted",
+    "Prediction",
+    "SpectralLaw",
+]
