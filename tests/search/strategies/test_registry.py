@@ -35,6 +35,11 @@ def test_fixed_is_fast_and_autolrs_declares_what_it_needs() -> None:
     assert get_strategy("autolrs").default_cap == 1.0
 
 
+def test_the_horizon_objective_is_reached_through_autolrs_and_keeps_to_the_usual_cap() -> None:
+    strategy = get_strategy("autolrs").from_document({"objective": "horizon"})
+    assert (strategy.name, strategy.slow, strategy.default_cap) == ("autolrs", True, 0.15)
+
+
 def test_zero_tuning_plans_apart_and_keeps_to_the_usual_cap() -> None:
     assert get_strategy("zero_tuning").slow
     assert get_strategy("zero_tuning").default_cap == 0.15
@@ -43,7 +48,10 @@ def test_zero_tuning_plans_apart_and_keeps_to_the_usual_cap() -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"objective": "horizon"},
+        {"objective": "nearest"},
+        {"objective": "horizon", "candidates": 4},
+        {"objective": "horizon", "span": 1.0},
+        {"objective": "horizon", "decide_at": [0.3, 0.1]},
         {"candidates": 0},
         {"min_multiplier": 2.0, "max_multiplier": 1.0},
         {"lr_min": 1.0, "lr_max": 0.1},

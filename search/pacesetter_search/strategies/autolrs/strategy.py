@@ -15,7 +15,7 @@ loss first, validation loss from the full-length stages on), constant rates. Dif
 
 from collections.abc import Iterable
 from math import isfinite
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pacesetter.protocol import (
     Acknowledgement,
@@ -49,6 +49,7 @@ from pacesetter_search.strategies.autolrs.stages import (
     layout,
     shortest_probe,
 )
+from pacesetter_search.strategies.horizon import Horizon
 from pacesetter_search.surrogates.responses import Response
 
 SMALLEST_JUMP = 1.5
@@ -77,6 +78,17 @@ class AutoLRS(Strategy):
     slow: ClassVar[bool] = True
     default_cap: ClassVar[float] = 1.0  # ten probes of a tenth of their stage
     parameters_type: ClassVar[type[Parameters]] = AutoLRSParameters
+
+    @classmethod
+    def from_document(cls, parameters: dict[str, Any]) -> Strategy:
+        """Return the strategy with the objective asked for: this one, or the loss at the end of the budget.
+
+        Raises:
+            pydantic.ValidationError: A parameter is unknown or out of range.
+        """
+        if parameters.get("objective") == "horizon":
+            return Horizon.from_document(parameters)
+        return super().from_document(parameters)
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)

@@ -92,9 +92,7 @@ def permitted(job: JobFacts, memory: Memory, segment: SegmentPlan) -> bool:
     refusal = check_segment(
         segment,
         job.limits,
-        current_multiplier=[
-            before / group.base_lr if absolute else before for group in job.groups
-        ],
+        current_multiplier=[before / group.base_lr if absolute else before for group in job.groups],
         budget_total=job.budget.total,
         clock=job.budget.clock,
         base_schedule=job.base,

@@ -69,7 +69,7 @@ def main_curve(job: JobFacts, memory: Memory) -> Curve:
     end = max(places, default=0.0) + 1.0
     skip = WARMUP_LEFT_OUT * CELLS + 1
     positions = np.asarray(places) / cell(job)
-    return Curve.of(trunk(job, memory.line, end), np.ceil(positions), losses).after(int(skip))
+    return Curve.of(trunk(job, memory.line, end), positions, losses).after(int(skip))
 
 
 def fork_curve(job: JobFacts, memory: Memory, fork: Fork) -> Curve:
@@ -82,14 +82,11 @@ def fork_curve(job: JobFacts, memory: Memory, fork: Fork) -> Curve:
     before = trunk(job, [one for one in memory.line if one.start < fork.start], float(fork.start))
     end = max(fork.positions, default=float(fork.start)) + 1.0
     own = cells(fork.policy.over, float(fork.start), end, width) / scale
-    positions = before.size + np.ceil((np.asarray(fork.positions) - fork.start + 1.0) / width)
-    positions = np.minimum(positions, before.size + own.size)
+    positions = before.size + (np.asarray(fork.positions) - fork.start) / width
     return Curve.of(np.concatenate([before, own]), positions, fork.losses)
 
 
-def tails(
-    job: JobFacts, policies: Sequence[Schedule], start: int, width: float
-) -> FloatArray:
+def tails(job: JobFacts, policies: Sequence[Schedule], start: int, width: float) -> FloatArray:
     """Return the cells of ``width`` of each policy from ``start`` to the end of the budget, (policies, cells)."""
     total, scale = job.budget.total, divisor(job)
     return np.vstack([cells(policy.over, start, total, width) for policy in policies]) / scale

@@ -29,7 +29,7 @@ BIAS_SD = 0.28
 octave, give or take one, at .06 of the budget where .7 of it remain [zero-tuning 5]."""
 
 LAW_ERROR = 0.5
-"""Relative error of an effect that a law predicts: real gains were .3 to .6 of the promised [schedules-and-laws 0.4]."""
+"""Relative error of an effect that a law predicts: real gains were .3 to .6 of the promised [schedules-and-laws]."""
 
 PAIRED = 0.3
 """Share of the noise of one batch that is left in the difference of two probes on the same batches."""
