@@ -38,6 +38,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 
+from tests.search.support.expected_quadratic import ExpectedQuadratic
 from tests.search.support.landscape import NoisyQuadratic
 
 
@@ -128,7 +129,7 @@ class SimulatedJob:
 
     strategy: Strategy
     facts: JobFacts = field(default_factory=job_facts)
-    landscape: NoisyQuadratic = field(default_factory=NoisyQuadratic)
+    landscape: NoisyQuadratic | ExpectedQuadratic = field(default_factory=NoisyQuadratic)
     cut: Callable[[int], int] = lambda _: 50
     deaf: Callable[[int], bool] = lambda _: False
     delay: int = 0
@@ -264,6 +265,7 @@ class SimulatedJob:
             case fx.Begin():
                 self.clauses = Clauses(effect.segment.stop_if if self.obeys_clauses else ())
                 self.new = None if effect.again else effect.segment
+                self.landscape.holding = effect.segment.data == "hold"
             case fx.Leave():
                 self.left = self.landscape.save()
             case fx.Save():
