@@ -103,7 +103,7 @@ class Captured(torch.optim.AdamW):
         step = inspect.unwrap(torch.optim.AdamW.step)
         self._update = torch.compile(step, backend="eager", dynamic=False, options=unguarded)
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         if self.state:
             with torch.no_grad():
                 self._update(self)
