@@ -22,6 +22,7 @@ class NoisyQuadratic:
     explode_above: float = math.inf
     seed: int = 0
     data: int = 0
+    holding: bool = False
     weights: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -31,7 +32,7 @@ class NoisyQuadratic:
     def step(self, lr: float) -> float:
         """Take one step and return the loss before it."""
         draw = np.random.default_rng([self.seed, self.data]).standard_normal(self.dimensions + 1)
-        self.data += 1
+        self.data += not self.holding
         loss = self.floor + 0.5 * float(self.curvature @ self.weights**2)
         gradient = self.curvature * self.weights + self.noise * draw[:-1]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pacesetter_search.strategies.zero_tuning.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.prior import Prior
@@ -55,6 +56,15 @@ class Cells:
         weights = np.meshgrid(density, k_weight, s_weight, indexing="ij")
         product = (weights[0] * weights[1] * weights[2]).ravel()
         return cls(grids[0].ravel(), grids[1].ravel(), grids[2].ravel(), product / product.sum())
+
+    def take(self, indices: npt.NDArray[np.intp]) -> "Cells":
+        """Return the combinations at ``indices``, in that order."""
+        return Cells(
+            self.curvature[indices],
+            self.asymmetry[indices],
+            self.noise[indices],
+            self.weight[indices],
+        )
 
     def __len__(self) -> int:
         """Return the number of combinations."""

@@ -1,14 +1,13 @@
-"""Which rung to buy next, if any: the first of the plan with the most expected gain over its cost."""
+"""Which rung to buy next, if any: the first one of the plan with the most expected gain over its cost."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from pydantic import JsonValue
 
 from pacesetter_search.strategies.zero_tuning.knowledge import Bounds, Knowledge
-from pacesetter_search.strategies.zero_tuning.value import Candidate, Valuation
+from pacesetter_search.strategies.zero_tuning.value import Plan, Step, Valuation
 
 APART = 0.25
 """Octaves between two rungs of one horizon: on the same batches a nearer one only repeats."""
@@ -16,29 +15,30 @@ APART = 0.25
 ROUNDED = 8
 """Rates are multiples of an eighth of an octave, as the posterior's grid."""
 
-KEPT = 2
-"""Candidates of each horizon that are combined with those of the others."""
+LONGEST_PLAN = 4
+KEPT = 4
+"""Steps that a plan looks ahead, and plans of each length that are extended."""
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan of one or two candidates, each of another horizon, and what it is worth."""
+    """A plan, shortest rungs first, and what it is worth."""
 
-    items: tuple[Candidate, ...]
+    plan: Plan
     gain: float
     cost: float
 
     @property
-    def first(self) -> Candidate:
-        """The candidate to begin with: the shorter one, so that the other can be placed better."""
-        return min(self.items, key=lambda item: item.horizon)
+    def first(self) -> Step:
+        """The step to begin with."""
+        return self.plan.steps[0]
 
     def numbers(self) -> dict[str, JsonValue]:
         """Return the offer for the audit trail."""
-        plan = [f"{len(item.rates)} x {item.horizon:.4g}" for item in self.items]
-        return {"plan": ", ".join(plan), "expected_gain": self.gain, "cost": self.cost}
+        words = [f"{step.count} x {step.horizon:.4g} T" for step in self.plan.steps]
+        return {"plan": ", ".join(words), "expected_gain": self.gain, "cost": self.cost}
 
 
 def best_offer(
@@ -46,8 +46,7 @@ def best_offer(
 ) -> Offer | None:
     """Return the plan with the most gain over its cost among those that ``allowed`` pays for; None if there is none.
 
-    Plans are valued as if both candidates were placed now. The second one will be placed better, so this errs on the
-    side of not buying.
+    A beam search: the best plans of each length are extended by one step.
 
     Args:
         knowledge: Says what was measured and what steps are worth.
@@ -60,50 +59,66 @@ def best_offer(
     def net(offer: Offer) -> float:
         return offer.gain - margin * offer.cost
 
-    offers: list[Offer] = []
-    for horizon in knowledge.ladder:
+    def offers(plans: Iterable[tuple[Plan, Step]]) -> list[Offer]:
         found = [
-            _offer(knowledge, valuation, (each,))
-            for each in candidates(valuation, horizon, bounds)
-            if each.share <= allowed
+            _offer(knowledge, plan.then(step))
+            for plan, step in plans
+            if plan.share + step.share <= allowed
         ]
-        offers += sorted(found, key=net, reverse=True)[:KEPT]
-    single = [offer.items[0] for offer in offers]
-    offers += [
-        _offer(knowledge, valuation, (one, other))
-        for one, other in combinations(single, 2)
-        if one.horizon != other.horizon and one.share + other.share <= allowed
-    ]
-    return max(offers, key=net, default=None)
+        return sorted(found, key=net, reverse=True)
+
+    nothing = valuation.plan()
+    newest = offers(
+        (nothing, step)
+        for horizon in knowledge.ladder
+        for step in first_steps(valuation, horizon, bounds)
+    )
+    best = newest[:1]
+    for _ in range(LONGEST_PLAN - 1):
+        extended = newest[:KEPT]
+        newest = offers(
+            (offer.plan, step)
+            for offer in extended
+            for step in later_steps(offer.plan, knowledge.ladder)
+        )
+        best = sorted(best + newest[:1], key=net, reverse=True)[:1]
+    return best[0] if best else None
 
 
-def candidates(valuation: Valuation, horizon: float, bounds: Bounds) -> Iterator[Candidate]:
+def first_steps(valuation: Valuation, horizon: float, bounds: Bounds) -> Iterator[Step]:
     """Yield single rungs where the horizon has one already, and pairs: the first one alone says nothing."""
     here = [rung for rung in valuation.posterior.rungs if rung.horizon == horizon]
     measured = [rung.log2_lr for rung in here]
     optimum = valuation.draws.at[horizon]
     low, lower, middle, upper, high = (float(q) for q in np.quantile(optimum, QUANTILES))
     if any(rung.score is not None for rung in here):
-        for rate in _distinct(
-            (low, middle - 1.0, lower, middle, upper, middle + 1.0, high), bounds
-        ):
+        for rate in _distinct((low, middle - 1, lower, middle, upper, middle + 1, high), bounds):
             if _free(rate, measured):
-                yield Candidate(horizon, (rate,))
-    pairs = ((low, high), (lower, upper), (middle - 1.0, middle + 1.0), (middle - 2.0, middle))
-    for pair in pairs:
+                yield Step(horizon, (rate,))
+    for pair in ((low, high), (lower, upper), (middle - 1, middle + 1), (middle - 2, middle)):
         rates = tuple(_distinct(pair, bounds))
         if len(rates) == 2 and all(_free(rate, measured) for rate in rates):
-            yield Candidate(horizon, rates)
+            yield Step(horizon, rates)
 
 
-def first_rate(candidate: Candidate, valuation: Valuation) -> float:
-    """Return the rate of a candidate to begin with: the one nearer to the middle of what is believed."""
-    middle = float(np.median(valuation.draws.at[candidate.horizon]))
-    return min(candidate.rates, key=lambda rate: abs(rate - middle))
+def later_steps(plan: Plan, ladder: tuple[float, ...]) -> Iterator[Step]:
+    """Yield what may follow a plan: a rung of the same length, or a rung or pair of a longer one."""
+    rungs = plan.valuation.posterior.rungs
+    known = {rung.horizon for rung in rungs if rung.score is not None}
+    known |= {step.horizon for step in plan.steps}
+    for horizon in ladder:
+        if horizon >= plan.steps[-1].horizon:
+            yield Step(horizon, pair=horizon not in known)
 
 
-def _offer(knowledge: Knowledge, valuation: Valuation, items: tuple[Candidate, ...]) -> Offer:
-    return Offer(items, valuation.gain(*items), knowledge.cost(sum(item.share for item in items)))
+def first_rate(step: Step, valuation: Valuation) -> float:
+    """Return the rate of a step to begin with: the one nearer to the middle of what is believed."""
+    middle = float(np.median(valuation.draws.at[step.horizon]))
+    return min(step.rates, key=lambda rate: abs(rate - middle))
+
+
+def _offer(knowledge: Knowledge, plan: Plan) -> Offer:
+    return Offer(plan, plan.gain, knowledge.cost(plan.share))
 
 
 def _distinct(rates: Iterable[float], bounds: Bounds) -> Iterator[float]:

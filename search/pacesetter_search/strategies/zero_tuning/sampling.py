@@ -9,7 +9,6 @@ from pacesetter_search.strategies.zero_tuning.landscape import FloatArray
 from pacesetter_search.strategies.zero_tuning.posterior import (
     GRID,
     Posterior,
-    at_horizon,
     transition,
 )
 
@@ -54,9 +53,3 @@ def _pick(
     """Return indices by systematic resampling: one uniform offset, then equal strides [Kitagawa1996]."""
     wanted = (np.arange(count) + generator.random()) / count * cumulative[-1]
     return np.asarray(np.minimum(np.searchsorted(cumulative, wanted), len(cumulative) - 1))
-
-
-def cells_at(posterior: Posterior, horizon: float, draws: Draws) -> tuple[FloatArray, ...]:
-    """Return curvature, asymmetry and noise of every draw at a horizon."""
-    cells = at_horizon(posterior.cells, posterior.prior, horizon)
-    return cells.curvature[draws.cell], cells.asymmetry[draws.cell], cells.noise[draws.cell]

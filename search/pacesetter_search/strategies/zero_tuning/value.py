@@ -1,48 +1,65 @@
-"""What a probe would be worth: how far it is expected to lower the regret of the rate that is chosen after it.
+"""What probes would be worth: how far they are expected to lower the regret of the rate that is chosen after them.
 
-One set of draws from the posterior serves all: each candidate is imagined with the outcomes that a few of the draws
-would give it, every draw is weighted by how likely it makes that outcome, and the regret of the best rate under those
-weights is averaged over the outcomes.
+One set of draws from the posterior serves all. A plan of rungs is imagined with the outcomes that a few of the draws
+would give it; every draw is weighted by how likely it makes that outcome; and the regret of the best rate under those
+weights is averaged over the outcomes. Rungs after the first ones are placed by what the outcomes before them say, so a
+cheap rung is valued for the better place of the dear one that follows it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from pacesetter_search.strategies.zero_tuning.evidence import SMALLEST_PROBABILITY
+from pacesetter_search.strategies.zero_tuning.evidence import SMALLEST_PROBABILITY, Cells
 from pacesetter_search.strategies.zero_tuning.landscape import FloatArray, divergence, rise
-from pacesetter_search.strategies.zero_tuning.posterior import Posterior, ceiling_of, excess
+from pacesetter_search.strategies.zero_tuning.posterior import (
+    Posterior,
+    at_horizon,
+    ceiling_of,
+    excess,
+)
 from pacesetter_search.strategies.zero_tuning.prior import Prior
-from pacesetter_search.strategies.zero_tuning.sampling import Draws, cells_at, draw
+from pacesetter_search.strategies.zero_tuning.sampling import Draws, draw
 
-DRAWS = 2000
-OUTCOMES = 48
-MOST_RATES = 2
-"""Rungs in one candidate."""
-
+DRAWS = 1500
+OUTCOMES = 40
 RATES = 33
-"""Rates among which the choice after a probe is imagined."""
+"""Rates among which the choice after a plan is imagined."""
+
+NEAREST, FARTHEST = 0.5, 1.5
+"""Octaves from the expected optimum at which a later pair is placed: one posterior standard deviation, within these."""
+
+Indices: TypeAlias = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One or more rungs of one horizon, bought as one item."""
+class Step:
+    """Rungs of one horizon, bought as one item."""
 
     horizon: float
-    rates: tuple[float, ...]
+    rates: tuple[float, ...] = ()
+    """``log2`` of their learning rates; empty: a rung or a pair, placed once the steps before it have ended."""
+    pair: bool = False
+    """Without rates: two rungs instead of one."""
+
+    @property
+    def count(self) -> int:
+        """How many rungs it is."""
+        return len(self.rates) if self.rates else 1 + self.pair
 
     @property
     def share(self) -> float:
         """Its length as a share of the budget."""
-        return self.horizon * len(self.rates)
+        return self.horizon * self.count
 
 
 class Valuation:
-    """Values candidates on one set of draws.
+    """Values plans on one set of draws.
 
     Args:
-        posterior: What is known; candidates are of its horizons.
+        posterior: What is known; plans are of its horizons.
         start: Score of the untrained model, as it was given to the posterior.
         generator: Makes the draws.
     """
@@ -51,115 +68,165 @@ class Valuation:
         self, posterior: Posterior, start: float | None, generator: np.random.Generator
     ) -> None:
         self.posterior = posterior
-        self._start = start
+        self.start = start
         self.draws: Draws = draw(posterior, DRAWS, generator)
-        rows = MOST_RATES * max(len(posterior.horizons), 1)
-        self._uniform = generator.random((rows, OUTCOMES))
-        self._normal = generator.standard_normal((rows, OUTCOMES))
-        self._known: dict[Candidate, FloatArray] = {}
         # Draws come ordered by drift and place: outcomes are spread evenly over all of them.
-        self._imagined = np.linspace(0, DRAWS - 1, OUTCOMES).round().astype(np.intp)
+        self.imagined: Indices = np.linspace(0, DRAWS - 1, OUTCOMES).round().astype(np.intp)
+        self.seed = int(generator.integers(2**31))
         self._regrets = self._regret_of_draws()
+
+    def plan(self, *steps: Step) -> "Plan":
+        """Return a plan of these steps."""
+        plan = Plan(self, (), {}, np.zeros((OUTCOMES, DRAWS)))
+        for step in steps:
+            plan = plan.then(step)
+        return plan
+
+    def perfect(self) -> float:
+        """Return what knowing the best rate would be worth: no plan is worth more."""
+        return float(self._regrets.mean(axis=0).min() - self._regrets.min(axis=1).mean())
+
+    def saved(self, weights: FloatArray) -> float:
+        """Return how far weights [outcome, draw] lower the regret of the best rate, on average over outcomes."""
+        after = weights @ self._regrets
+        return float(after.mean(axis=0).min() - after.min(axis=1).mean())
 
     def _regret_of_draws(self) -> FloatArray:
         """Return the excess of each rate under each draw: [draw, rate]."""
         posterior, draws = self.posterior, self.draws
         spread = max(3.0 * posterior.sd, 1.0)
         rates = np.linspace(posterior.mean - spread, posterior.mean + spread, RATES)
-        cells = posterior.cells
-        own = type(cells)(
-            cells.curvature[draws.cell][:, None],
-            cells.asymmetry[draws.cell][:, None],
-            cells.noise[draws.cell][:, None],
-            cells.weight[draws.cell][:, None],
-        )
-        octaves = rates[None, :] - draws.optimum[:, None]
-        return excess(octaves, own, posterior.prior, posterior.ceiling)
+        octaves = rates[:, None] - draws.optimum[None, :]
+        cells = posterior.cells.take(draws.cell)
+        return excess(octaves, cells, posterior.prior, posterior.ceiling).T
 
-    def gain(self, *candidates: Candidate) -> float:
-        """Return the expected fall of the regret once all candidates are measured, in units of the score; 0 or more."""
-        log_weights = sum((self._log_weights(each) for each in candidates), np.zeros((1, DRAWS)))
-        weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
-        after = weights @ self._regrets
-        return float(after.mean(axis=0).min() - after.min(axis=1).mean())
 
-    def perfect(self) -> float:
-        """Return what knowing the best rate would be worth: no probe is worth more."""
-        return float(self._regrets.mean(axis=0).min() - self._regrets.min(axis=1).mean())
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps played through: an outcome for each imagined draw, step after step."""
 
-    def _log_weights(self, candidate: Candidate) -> FloatArray:
-        """Return the log-likelihood of each imagined outcome under each draw: [outcome, draw].
+    valuation: Valuation
+    steps: tuple[Step, ...]
+    _outlooks: dict[float, "Outlook"]
+    _log_weights: FloatArray
 
-        Given a draw, rungs of different horizons are independent, so candidates of different horizons add up.
+    @property
+    def share(self) -> float:
+        """Its length as a share of the budget."""
+        return sum(step.share for step in self.steps)
+
+    @property
+    def gain(self) -> float:
+        """The expected fall of the regret once it is measured, in units of the score; 0 or more."""
+        return self.valuation.saved(self._weights())
+
+    def then(self, step: Step) -> "Plan":
+        """Return this plan with one more step, placed by its outcomes where the step has no rates."""
+        outlook = self._outlooks.get(step.horizon)
+        if outlook is None:
+            outlook = Outlook.at(self.valuation, step.horizon)
+        # The same noise for every plan, so that the differences between plans are the plans' own.
+        noise = np.random.default_rng([self.valuation.seed, len(self.steps)])
+        log_weights = self._log_weights
+        for rates in self._rates(step):
+            likely, outlook = outlook.imagine(rates, self.valuation.imagined, noise)
+            log_weights = log_weights + likely
+        outlooks = {**self._outlooks, step.horizon: outlook}
+        return Plan(self.valuation, (*self.steps, step), outlooks, log_weights)
+
+    def _rates(self, step: Step) -> tuple[FloatArray, ...]:
+        """Return the rates of every rung of a step, one for each outcome."""
+        if step.rates:
+            return tuple(np.full((OUTCOMES, 1), rate) for rate in step.rates)
+        weights, optimum = self._weights(), self.valuation.draws.at[step.horizon]
+        mean = weights @ optimum
+        if not step.pair:
+            return (mean[:, None],)
+        sd = np.sqrt(np.maximum(weights @ optimum**2 - mean**2, 0.0))
+        apart = np.clip(sd, NEAREST, FARTHEST)
+        return (mean - apart)[:, None], (mean + apart)[:, None]
+
+    def _weights(self) -> FloatArray:
+        """Return how much each draw counts after each outcome: [outcome, draw], rows sum to 1.
+
+        The draw that an outcome was imagined with is left out of it: it fits too well by construction.
         """
-        if candidate not in self._known:
-            outlook = _Outlook(self.posterior, candidate.horizon, self.draws, self._start)
-            row = MOST_RATES * self.posterior.horizons.index(candidate.horizon)
-            total: FloatArray = np.zeros((OUTCOMES, DRAWS))
-            for index, rate in enumerate(candidate.rates, start=row):
-                noise = self._uniform[index], self._normal[index]
-                total = total + outlook.imagine(rate, self._imagined, *noise)
-            self._known[candidate] = total
-        return self._known[candidate]
+        logs = self._log_weights.copy()
+        logs[np.arange(OUTCOMES), self.valuation.imagined] = -np.inf
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-class _Outlook:
-    """What each draw expects of the next rung at a horizon, given the rungs that are there."""
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What each draw expects of the next rung at a horizon, given the rungs before it."""
 
-    def __init__(
-        self, posterior: Posterior, horizon: float, draws: Draws, start: float | None
-    ) -> None:
-        self._prior: Prior = posterior.prior
-        self._optimum = draws.at[horizon]
-        self._curvature, self._asymmetry, self._noise = cells_at(posterior, horizon, draws)
+    prior: Prior
+    optimum: FloatArray
+    cells: Cells
+    ceiling: float
+    level: FloatArray
+    """Of the loss at the optimum, by outcome and draw."""
+    precision: FloatArray
+    """Of the level; 0 until the first rung has ended."""
+
+    @classmethod
+    def at(cls, valuation: Valuation, horizon: float) -> "Outlook":
+        """Return what the rungs that were measured at ``horizon`` let each draw expect."""
+        posterior, draws = valuation.posterior, valuation.draws
         here = [rung for rung in posterior.rungs if rung.horizon == horizon]
-        self._ceiling = ceiling_of([rung.score for rung in here], start)
-        # The level of the loss, per outcome and draw: its precision is 0 until the first rung has ended.
-        self._precision: FloatArray = np.zeros((1, len(self._optimum)))
-        self._level: FloatArray = np.zeros((1, len(self._optimum)))
+        outlook = cls(
+            prior=posterior.prior,
+            optimum=draws.at[horizon],
+            cells=at_horizon(posterior.cells, posterior.prior, horizon).take(draws.cell),
+            ceiling=ceiling_of([rung.score for rung in here], valuation.start),
+            level=np.zeros((1, DRAWS)),
+            precision=np.zeros((1, DRAWS)),
+        )
         for rung in here:
             if rung.score is not None:
-                expected, variance, _ = self._expected(rung.log2_lr)
-                self._learn(np.full((1, 1), rung.score) - expected, variance, np.ones((1, 1)))
+                expected, variance, _ = outlook._expected(np.full((1, 1), rung.log2_lr))
+                outlook = outlook._with_score(rung.score - expected, 1.0 / variance)
+        return outlook
 
     def imagine(
-        self, rate: float, imagined: npt.NDArray[np.intp], uniform: FloatArray, normal: FloatArray
-    ) -> FloatArray:
-        """Return the log-likelihood of one outcome per imagined draw under every draw, and learn from it."""
-        expected, variance, chance = self._expected(rate)
-        diverged = (uniform < chance[imagined])[:, None]
-        level, spread = self._predicted(variance, len(imagined))
-        rows = np.arange(len(imagined))
-        own = (level + expected)[rows, imagined] + spread[rows, imagined] * normal
-        residual = own[:, None] - (level + expected)
-        known = self._precision > 0.0
-        fits = np.where(known, -0.5 * (residual / spread) ** 2 - np.log(spread), 0.0)
-        self._learn(own[:, None] - expected, variance, (~diverged).astype(np.float64))
-        ended = fits + np.log(np.maximum(1.0 - chance, SMALLEST_PROBABILITY))
-        return np.where(diverged, np.log(np.maximum(chance, SMALLEST_PROBABILITY)), ended)
+        self, rates: FloatArray, imagined: Indices, noise: np.random.Generator
+    ) -> tuple[FloatArray, "Outlook"]:
+        """Return the log-likelihood of an outcome per imagined draw under every draw, and the outlook after it.
 
-    def _expected(self, rate: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return rise, variance and chance of divergence at a rate, for every draw."""
-        octaves = rate - self._optimum
-        raised = rise(octaves, self._curvature, self._asymmetry, self._ceiling)
-        prior = self._prior
-        variance = self._noise**2 + (prior.misfit * raised) ** 2
+        Args:
+            rates: ``log2`` of the rate, for every outcome: [outcome, 1].
+            imagined: Index of the draw that makes each outcome.
+            noise: Draws the outcomes.
+        """
+        expected, variance, chance = self._expected(rates)
+        own = np.arange(len(imagined)), imagined
+        diverged = (noise.random(len(imagined)) < chance[own])[:, None]
+        known = self.precision > 0.0
+        of_level = np.divide(1.0, self.precision, out=np.zeros_like(self.precision), where=known)
+        spread = np.sqrt(variance + of_level)
+        mean = self.level + expected
+        score = (mean[own] + spread[own] * noise.standard_normal(len(imagined)))[:, None]
+        # The first rung of a horizon only sets its level.
+        density = np.where(known, -0.5 * ((score - mean) / spread) ** 2 - np.log(spread), 0.0)
+        ended = density + np.log(np.maximum(1.0 - chance, SMALLEST_PROBABILITY))
+        lost = np.log(np.maximum(chance, SMALLEST_PROBABILITY))
+        return np.where(diverged, lost, ended), self._with_score(
+            score - expected, ~diverged / variance
+        )
+
+    def _expected(self, rates: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return rise, variance and chance of divergence at the rates [outcome, 1], for every draw."""
+        octaves = rates - self.optimum[None, :]
+        cells, prior = self.cells, self.prior
+        raised = rise(octaves, cells.curvature, cells.asymmetry, self.ceiling)
+        variance = cells.noise**2 + (prior.misfit * raised) ** 2
         chance = divergence(octaves, prior.divergence_offset, prior.divergence_width)
         return raised, variance, chance
 
-    def _predicted(self, variance: FloatArray, outcomes: int) -> tuple[FloatArray, FloatArray]:
-        """Return level and standard deviation of the next score: [outcome, draw]."""
-        known = self._precision > 0.0
-        of_level = np.where(known, 1.0 / np.maximum(self._precision, 1e-300), 0.0)
-        shape = (outcomes, len(self._optimum))
-        spread = np.broadcast_to(np.sqrt(variance + of_level), shape)
-        return np.broadcast_to(self._level, shape), spread
-
-    def _learn(self, level: FloatArray, variance: FloatArray, ended: FloatArray) -> None:
-        """Take a score into the level of the loss, where the rung ended."""
-        precision = ended / variance
-        total = self._precision + precision
-        summed = self._precision * self._level + precision * level
-        self._level = np.where(total > 0.0, summed / np.maximum(total, 1e-300), 0.0)
-        self._precision = total
+    def _with_score(self, level: FloatArray, precision: FloatArray) -> "Outlook":
+        """Return the outlook after a score that puts the level at ``level``; no precision: nothing was measured."""
+        total = self.precision + precision
+        summed = self.precision * self.level + precision * level
+        mean = np.divide(summed, total, out=np.zeros_like(total), where=total > 0.0)
+        return replace(self, level=mean, precision=total)
