@@ -99,7 +99,7 @@ class Captured(torch.optim.AdamW):
 
     def __init__(self, parameters: Any, lr: float) -> None:
         super().__init__(parameters, lr=lr)
-        unguarded = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+        unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         step = inspect.unwrap(torch.optim.AdamW.step)
         self._update = torch.compile(step, backend="eager", dynamic=False, options=unguarded)
 
