@@ -101,7 +101,7 @@ class Captured(torch.optim.AdamW):
         super().__init__(parameters, lr=lr)
         unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         step = inspect.unwrap(torch.optim.AdamW.step)
-        self._update = torch.compile(step, backend="eager", dynamic=False, options=unguarded)
+        self._update: Any = torch.compile(step, backend="eager", dynamic=False, options=unguarded)
 
     def step(self, closure: Any = None) -> Any:
         if self.state:
