@@ -7,10 +7,10 @@ from pydantic import JsonValue
 from pacesetter_search.contract import Context, JobFacts, LogEntry
 from pacesetter_search.strategies.zero_tuning import plans, range_test, shapes
 from pacesetter_search.strategies.zero_tuning.knowledge import Knowledge, bounds, gather, ladder
-from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
+from pacesetter_search.strategies.zero_tuning.memory import Memory, Queued, Sent, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
 from pacesetter_search.strategies.zero_tuning.posterior import Posterior
-from pacesetter_search.strategies.zero_tuning.purchase import Offer, best_offer, first_rate
+from pacesetter_search.strategies.zero_tuning.purchase import Offer, best_offer
 from pacesetter_search.strategies.zero_tuning.value import Valuation
 
 PROBING_REPLANS = 3
@@ -42,6 +42,8 @@ class Decision:
             return
         if memory.chosen is not None or not self._may_probe():
             self._settle(when)
+            return
+        if memory.queued and self._send_queued(when):
             return
         knowledge = gather(self.job, memory, self.parameters)
         valuation = Valuation(knowledge.posterior, knowledge.start, self.context.generator())
@@ -103,7 +105,10 @@ class Decision:
                 **numbers,
             )
             return False
-        if length > self._left() or not self._knows("table"):
+        if not self._knows("table"):
+            memory.tested = True
+            return self._rung(gather(job, memory, self.parameters), valuation, when)
+        if length > self._left():
             return False
         highest = self._highest()
         plan = plans.range_plan(job, memory, length, highest, when)
@@ -132,18 +137,33 @@ class Decision:
                 **numbers,
             )
             return False
-        self._send_rung(offer, valuation, when, numbers)
+        self._send_rung(offer, when, numbers)
         return True
 
-    def _send_rung(
-        self, offer: Offer, valuation: Valuation, when: When, numbers: dict[str, JsonValue]
-    ) -> None:
+    def _send_rung(self, offer: Offer, when: When, numbers: dict[str, JsonValue]) -> None:
         item = offer.first
-        log2_lr = first_rate(item, valuation)
+        # The lower one first: if it learns nothing or diverges, the higher one need not run.
+        log2_lr = min(item.rates)
         length = round(item.horizon * self.job.budget.total)
+        others = [rate for rate in item.rates if rate != log2_lr]
+        self.memory.queued = [Queued(length=length, log2_lr=rate) for rate in others]
+        why = f"its plan gains {offer.gain:.2g} and costs {offer.cost:.2g} of the log loss"
+        self._send_one(length, log2_lr, why, when, numbers)
+
+    def _send_queued(self, when: When) -> bool:
+        """Send the second rung of a pair, which was bought as one item; return False if it does not fit any more."""
+        queued = self.memory.queued.pop(0)
+        if queued.length > self._left():
+            return False
+        self._send_one(queued.length, queued.log2_lr, "the other one of its pair", when, {})
+        return True
+
+    def _send_one(
+        self, length: int, log2_lr: float, why: str, when: When, numbers: dict[str, JsonValue]
+    ) -> None:
         text = (
             f"rung {len(self.memory.measured) + 1}: {length} {self.job.budget.clock} at learning rate "
-            f"{2.0**log2_lr:.3g}; its plan gains {offer.gain:.2g} and costs {offer.cost:.2g} of the log loss"
+            f"{2.0**log2_lr:.3g}: {why}"
         )
         numbers = {"log2_lr": log2_lr, "length": length, **numbers}
         plan = plans.rung_plan(

@@ -105,12 +105,21 @@ def _gaussian(
     octaves = np.array([rung.log2_lr for rung in ended])[:, None, None] - optimum[None, :, None]
     expected = rise(octaves, cells.curvature, cells.asymmetry, ceiling)
     precision = 1.0 / (cells.noise**2 + (prior.misfit * expected) ** 2)
-    above = np.array([rung.score for rung in ended])[:, None, None] - expected
+    above = scores_of(ended, ceiling)[:, None, None] - expected
     sum_of_precision = precision.sum(axis=0)
     level = (precision * above).sum(axis=0) / sum_of_precision
     misfit = (precision * (above - level) ** 2).sum(axis=0)
     density: FloatArray = 0.5 * (np.log(precision).sum(axis=0) - np.log(sum_of_precision) - misfit)
     return density - 0.5 * (len(ended) - 1) * math.log(2.0 * math.pi)
+
+
+def scores_of(rungs: Sequence[Rung], ceiling: float) -> FloatArray:
+    """Return the scores of rungs that ended, none more than ``ceiling`` above the best.
+
+    A run that unlearned says no more than one that learned nothing: how far above it ends is chance.
+    """
+    scores = np.array([rung.score for rung in rungs if rung.score is not None], dtype=np.float64)
+    return scores if not len(scores) else np.minimum(scores, scores.min() + ceiling)
 
 
 def range_log_likelihood(test: RangeEvidence, optimum: FloatArray, prior: Prior) -> FloatArray:

@@ -60,6 +60,15 @@ class Window(BaseModel):
         return self.tail_sum / self.tail_count if self.tail_count else None
 
 
+class Queued(BaseModel):
+    """The second rung of a pair, to follow the first one unless that diverges."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    length: int
+    log2_lr: float
+
+
 class Turn(BaseModel):
     """What the range test found; see ``RangeEvidence``."""
 
@@ -89,6 +98,7 @@ class Memory(BaseModel):
     measured: list[Measured] = []
     unread: int = 0
     """Rungs that ran and left no loss."""
+    queued: list[Queued] = []
     spent: int = 0
     """Clock units of all probes planned so far, with what they overshot; never given back."""
     overshoot: int = 0
@@ -126,6 +136,7 @@ class Memory(BaseModel):
     def void(self) -> None:
         """Forget every segment that was sent and is not over. What they were to cost stays spent."""
         self.live = []
+        self.queued = []
         self.window = None
 
     def document(self) -> State:

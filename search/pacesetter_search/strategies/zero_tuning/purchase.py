@@ -16,8 +16,9 @@ ROUNDED = 8
 """Rates are multiples of an eighth of an octave, as the posterior's grid."""
 
 LONGEST_PLAN = 4
-KEPT = 4
-"""Steps that a plan looks ahead, and plans of each length that are extended."""
+KEPT = 2
+"""Steps that a plan looks ahead, and plans of each length that are extended, for every horizon to begin with: a dear
+first step looks best alone, and a cheap one for what can follow it."""
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -46,7 +47,7 @@ def best_offer(
 ) -> Offer | None:
     """Return the plan with the most gain over its cost among those that ``allowed`` pays for; None if there is none.
 
-    A beam search: the best plans of each length are extended by one step.
+    A beam search: the best plans of each length and first horizon are extended by one step.
 
     Args:
         knowledge: Says what was measured and what steps are worth.
@@ -75,7 +76,7 @@ def best_offer(
     )
     best = newest[:1]
     for _ in range(LONGEST_PLAN - 1):
-        extended = newest[:KEPT]
+        extended = _kept(newest)
         newest = offers(
             (offer.plan, step)
             for offer in extended
@@ -111,14 +112,18 @@ def later_steps(plan: Plan, ladder: tuple[float, ...]) -> Iterator[Step]:
             yield Step(horizon, pair=horizon not in known)
 
 
-def first_rate(step: Step, valuation: Valuation) -> float:
-    """Return the rate of a step to begin with: the one nearer to the middle of what is believed."""
-    middle = float(np.median(valuation.draws.at[step.horizon]))
-    return min(step.rates, key=lambda rate: abs(rate - middle))
-
-
 def _offer(knowledge: Knowledge, plan: Plan) -> Offer:
     return Offer(plan, plan.gain, knowledge.cost(plan.share))
+
+
+def _kept(offers: Iterable[Offer]) -> list[Offer]:
+    """Return the first offers of every first horizon, from offers in order."""
+    kept: dict[float, list[Offer]] = {}
+    for offer in offers:
+        of_horizon = kept.setdefault(offer.first.horizon, [])
+        if len(of_horizon) < KEPT:
+            of_horizon.append(offer)
+    return [offer for of_horizon in kept.values() for offer in of_horizon]
 
 
 def _distinct(rates: Iterable[float], bounds: Bounds) -> Iterator[float]:

@@ -63,6 +63,7 @@ def read_rung(
     lost = loss is not None and not abs(loss) < LARGEST_LOSS
     if body.outcome == "stopped" or window.broken or lost:
         memory.measured.append(Measured(length=sent.length, log2_lr=sent.log2_lr, loss=None))
+        memory.queued = []  # what was to come knew nothing of this
         decision.note("diverged", f"{rate} diverged ({body.code})", **numbers)
         return
     if loss is None:
@@ -73,6 +74,8 @@ def read_rung(
         return
     memory.replans = 0
     memory.measured.append(Measured(length=sent.length, log2_lr=sent.log2_lr, loss=loss))
+    if memory.start is not None and loss >= memory.start:
+        memory.queued = []
     decision.note("measured", f"{rate} ended at a loss of {loss:.4g}", loss=loss, **numbers)
 
 
