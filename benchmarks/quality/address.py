@@ -39,7 +39,19 @@ def describe(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def code_hash(module: str) -> str:
     """Return a hash of what a module does: its syntax tree without comments, layout and docstrings."""
-    tree = ast.parse(_file_of(module).read_bytes())
+    return _meaning(_file_of(module))
+
+
+@lru_cache(maxsize=4)
+def tree_hash(folder: str) -> str:
+    """Return a hash of what all modules under a folder of the repository do."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    parts = [f"{path.relative_to(ROOT).as_posix()} {_meaning(path)}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _meaning(path: Path) -> str:
+    tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             kept = [part for part in node.body if not _is_docstring(part)]

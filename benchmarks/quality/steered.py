@@ -1,0 +1,124 @@
+"""A task as a job: the real client in this process, a real controller behind ``PACESETTER_URL``."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pacesetter
+from pacesetter.run.result import Result
+
+from benchmarks.quality.engine import score_of
+from benchmarks.quality.score import Score
+from benchmarks.quality.tasks.base import Task, Trial
+
+WAITING_SECONDS = 120.0
+"""For an answer at the end of a probe: a busy machine must not decide what is measured."""
+CHOICE = "main"
+"""Code of the decision that sends the main line, with the belief about the best rate in its numbers."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How a job is attached."""
+
+    strategy: str
+    parameters: Mapping[str, Any]
+    cap: float
+    """Main plus probe steps over the main line's, less one."""
+    limits: pacesetter.Limits
+    validated: bool = True
+
+
+class Batches:
+    """The loader: a trial's batches by position. The client reads from it how often the data repeat."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self.epoch_batches = trial.epoch_batches
+
+    def batch_at(self, position: int) -> Any:
+        """Return the batch at a position that runs on for ever."""
+        return self._trial.batch_at(position)
+
+
+def run_steered(task: Task, steering: Steering, lr: float, steps: int, seed: int) -> Score:
+    """Train ``task`` as a job of ``steps`` on its main line, started at ``lr``; return what it reached on B.
+
+    Raises:
+        RuntimeError: No controller is there, or it lost the job: the figure would be another strategy's.
+    """
+    url = os.environ.get("PACESETTER_URL")
+    if not url:
+        raise RuntimeError("PACESETTER_URL is not set; start a controller and name it there")
+    trial = task.open(seed, lr)
+    untrained = trial.validate("A"), trial.validate("B")
+    external_id = f"quality-{uuid4().hex}"
+    result, finite = _train(task, trial, steering, steps, seed, external_id)
+    if result.job is None or result.unsent_records or result.fallbacks:
+        raise RuntimeError(f"the controller at {url} did not answer a job of {task.name}: {result}")
+    final = score_of(trial, untrained, diverged=not finite)
+    ledger = result.ledger
+    return Score(
+        A=final[0],
+        B=final[1],
+        lost=not finite or final[1] >= untrained[1],
+        steps=ledger.main_steps + ledger.probe_steps + ledger.discarded_steps,
+        main_steps=ledger.main_steps,
+        seconds={
+            "main": round(ledger.main_seconds, 3),
+            "probe": round(ledger.probe_seconds, 3),
+            "validation": round(ledger.validation_seconds, 3),
+            "snapshot": round(ledger.snapshot_seconds, 3),
+            "waiting": round(ledger.waiting_seconds, 3),
+        },
+        **_decisions(url, result.job),
+    )
+
+
+def _train(
+    task: Task, trial: Trial, steering: Steering, steps: int, seed: int, external_id: str
+) -> tuple[Result, bool]:
+    """Return the run's result, and whether its last loss was finite."""
+    run = pacesetter.attach(
+        trial.model,
+        trial.optimizers,
+        name=task.name,
+        external_id=external_id,
+        budget=pacesetter.Steps(steps),
+        validate=(lambda: trial.validate("A")) if steering.validated else None,
+        strategy=steering.strategy,
+        strategy_parameters=dict(steering.parameters),
+        limits=steering.limits,
+        overhead_cap=steering.cap,
+        regime="rl" if task.kind == "policy" else "other",
+        waiting_seconds=WAITING_SECONDS,
+        register_seconds=WAITING_SECONDS,
+        seed=seed,
+    )
+    last = math.nan
+    for batch in run.batches(Batches(trial)):
+        loss = trial.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        last = loss.item()
+        run.step(loss)
+    return run.finish(), math.isfinite(last)
+
+
+def _decisions(url: str, job: str) -> dict[str, Any]:
+    """Return what the audit trail says was decided: kinds with counts, the chosen rate, the interval around it."""
+    query: dict[str, Any] = {"type": "decision", "page_size": 200}
+    reply = httpx.get(f"{url}/v1/jobs/{job}/events", params=query, timeout=60.0)
+    bodies = [event["body"] for event in reply.raise_for_status().json()["events"]]
+    found: dict[str, Any] = {"decisions": dict(Counter(str(body["code"]) for body in bodies))}
+    for body in bodies:
+        numbers = body.get("numbers", {})
+        if body["code"] == CHOICE and "log2_lr" in numbers:
+            found["log2_lr"] = numbers["log2_lr"]
+            if "log2_lr_low" in numbers:
+                found["interval"] = (numbers["log2_lr_low"], numbers["log2_lr_high"])
+    return found
