@@ -15,6 +15,17 @@ from benchmarks.quality.work import Work
 SECONDS_BETWEEN_LINES = 10.0
 
 
+class WorkFailed(RuntimeError):
+    """Some work raised an error; everything else is in the cache."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        shown = "\n".join(f"  {failure}" for failure in failures[:10])
+        super().__init__(
+            f"{len(failures)} pieces of work failed, the others are kept; mend these, or leave them out "
+            f"with --contenders or --tasks:\n{shown}"
+        )
+
+
 class Pool:
     """Answers work from the cache, or computes it and puts it there as it comes."""
 
@@ -30,7 +41,11 @@ class Pool:
             self._executor.shutdown(cancel_futures=True)
 
     def results(self, works: Sequence[Work]) -> list[Any]:
-        """Return the result of each piece of work, in order."""
+        """Return the result of each piece of work, in order.
+
+        Raises:
+            WorkFailed: Some of it raised an error, after all the rest was done.
+        """
         addresses = [work.address for work in works]
         found = self._cache.find(set(addresses))
         missing = {w.address: w for w in works if w.address not in found}
@@ -45,14 +60,21 @@ class Pool:
             executor.submit(_run, work): work for work in missing.values()
         }
         results: dict[str, Any] = {}
+        failures: list[str] = []
         began = said = time.monotonic()
         for future in as_completed(futures):
             work = futures[future]
+            error = future.exception()
+            if error is not None:
+                failures.append(f"{work.about()}: {type(error).__name__}: {error}")
+                continue
             results[work.address] = future.result()
             self._cache.keep(work.address, work.about(), results[work.address])
             if time.monotonic() - said > SECONDS_BETWEEN_LINES or len(results) == len(futures):
                 said = time.monotonic()
                 self._say(f"{len(results)}/{len(futures)} in {said - began:.0f} s: {work.about()}")
+        if failures:
+            raise WorkFailed(failures)
         return results
 
     def _open(self) -> ProcessPoolExecutor:
