@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from pacesetter_search.contract import Context, JobFacts, LogEntry
 from pacesetter_search.strategies.zero_tuning import plans, range_test, shapes
-from pacesetter_search.strategies.zero_tuning.knowledge import Knowledge, bounds, gather, ladder
+from pacesetter_search.strategies.zero_tuning.knowledge import Bounds, Knowledge, bounds, gather
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Queued, Sent, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
 from pacesetter_search.strategies.zero_tuning.posterior import Posterior
@@ -19,9 +19,6 @@ MOST_REPLANS = 8
 
 MOST_FAILURES = 6
 """Refusals, and rungs that left no loss, after which nothing is probed any more."""
-
-RANGE_STEPS_LEFT = 2
-"""Rungs of the shortest horizon that a range test only makes sense with: zero probes cost nothing."""
 
 
 class Decision:
@@ -86,46 +83,50 @@ class Decision:
         return allowed - memory.spent - memory.lost - memory.main_at - memory.overshoot
 
     def _range_test(self, knowledge: Knowledge, valuation: Valuation, when: When) -> bool:
-        """Send the range test; return False if even a perfect answer would not be worth it."""
+        """Send the range test; return False if neither it nor the rungs it leads to would be worth their cost."""
         job, memory = self.job, self.memory
-        longest = job.limits.max_probe_length or job.budget.total
-        length = range_test.length_of(job.budget.total, job.budget.clock, longest)
-        rungs = RANGE_STEPS_LEFT * min(ladder(job), default=0.0)
-        cost = self.parameters.margin * knowledge.cost(length / job.budget.total + rungs)
-        worth = valuation.perfect()
-        numbers: dict[str, JsonValue] = {
-            "worth": worth,
-            "cost": cost,
-            **summary(knowledge.posterior),
-        }
-        if worth <= cost:
-            self.note(
-                "trusted",
-                f"knowing the best rate would gain {worth:.2g}, and asking costs {cost:.2g}",
-                **numbers,
-            )
-            return False
         if not self._knows("table"):
             memory.tested = True
-            return self._rung(gather(job, memory, self.parameters), valuation, when)
-        if length > self._left():
+            return self._rung(knowledge, valuation, when)
+        longest = job.limits.max_probe_length or job.budget.total
+        length = range_test.length_of(job.budget.total, job.budget.clock, longest)
+        gain, cost = self._prospect(knowledge, valuation, length / job.budget.total)
+        numbers: dict[str, JsonValue] = {
+            "expected_gain": gain,
+            "cost": cost,
+            "worth_of_knowing": valuation.perfect(),
+            **summary(knowledge.posterior),
+        }
+        if length > self._left() or gain <= self.parameters.margin * cost:
+            text = f"asking would gain {gain:.2g} of the log loss and cost {cost:.2g}"
+            self.note("not_bought", text, **numbers)
             return False
-        highest = self._highest()
+        highest = self._probe_bounds().highest
         plan = plans.range_plan(job, memory, length, highest, when)
         self.note("range_test", plan.reason.text, **numbers)
         self._send(plan, "range", highest)
         return True
+
+    def _prospect(
+        self, knowledge: Knowledge, valuation: Valuation, share: float
+    ) -> tuple[float, float]:
+        """Return gain and cost of a range test of ``share`` with the best that can follow: nothing, or a plan."""
+        left = self._left() / self.job.budget.total - share
+        margin = self.parameters.margin
+        offer = best_offer(knowledge, valuation, left, self._probe_bounds(), margin)
+        alone = valuation.range_test(), knowledge.cost(share)
+        if offer is None:
+            return alone
+        with_plan = offer.gain, knowledge.cost(share + offer.plan.share)
+        return max(alone, with_plan, key=lambda each: each[0] - margin * each[1])
 
     def _rung(self, knowledge: Knowledge, valuation: Valuation, when: When) -> bool:
         """Send the next rung; return False if none is worth its cost, or allowed."""
         job, memory, margin = self.job, self.memory, self.parameters.margin
         if not self._knows("wsd"):
             return False
-        limits = bounds(job, "probe")
-        if memory.highest is not None:
-            limits = type(limits)(min(limits.lowest, memory.highest), memory.highest)
         share = self._left() / job.budget.total
-        offer = best_offer(knowledge, valuation, share, limits, margin)
+        offer = best_offer(knowledge, valuation, share, self._probe_bounds(), margin)
         if offer is None:
             self.note("cap_reached", f"{memory.spent} spent, no rung fits the rest", left=share)
             return False
@@ -172,9 +173,11 @@ class Decision:
         self.note("rung", text, **numbers)
         self._send(plan, "rung", log2_lr)
 
-    def _highest(self) -> float:
-        top = bounds(self.job, "probe").highest
-        return top if self.memory.highest is None else min(top, self.memory.highest)
+    def _probe_bounds(self) -> Bounds:
+        limits, refused = bounds(self.job, "probe"), self.memory.highest
+        if refused is None:
+            return limits
+        return Bounds(min(limits.lowest, refused), min(limits.highest, refused))
 
     def _knows(self, family: str) -> bool:
         families = self.job.capabilities.families

@@ -54,13 +54,14 @@ def gather(job: JobFacts, memory: Memory, parameters: ZeroTuningParameters) -> K
     total, places = job.budget.total, ladder(job)
     rungs, start = scored(memory.measured, memory.start, total)
     before = prior_of(job, parameters)
-    evidence = None
-    if memory.turn is not None:
-        nearest = min(places, key=lambda place: abs(place - before.range_horizon), default=None)
-        before = replace(before, range_horizon=nearest or before.range_horizon)
-        evidence = RangeEvidence(memory.turn.log2_lr, memory.turn.sd, memory.turn.turned)
+    nearest = min(places, key=lambda place: abs(place - before.range_horizon), default=None)
+    before = replace(before, range_horizon=nearest or before.range_horizon)
+    turn, evidence = memory.turn, None
+    if turn is not None:
+        evidence = RangeEvidence(turn.log2_lr, turn.sd, turn.turned)
+    chain = (*places, before.range_horizon)
     posterior = Posterior.from_rungs(
-        rungs, before, range_test=evidence, horizons=places if memory.tested else (), start=start
+        rungs, before, range_test=evidence, horizons=chain, start=start
     )
     spent = (memory.spent + memory.lost) / total
     return Knowledge(posterior, places, start, _slope(posterior), spent)

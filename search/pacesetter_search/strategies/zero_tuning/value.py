@@ -88,6 +88,25 @@ class Valuation:
         """Return what knowing the best rate would be worth: no plan is worth more."""
         return float(self._regrets.mean(axis=0).min() - self._regrets.min(axis=1).mean())
 
+    def range_test(self) -> float:
+        """Return the expected fall of the regret by a range test alone."""
+        prior = self.posterior.prior
+        optimum = self.draws.at[prior.range_horizon]
+        noise = np.random.default_rng(self.seed).standard_normal(OUTCOMES)
+        seen = optimum[self.imagined] + prior.range_sd * noise
+        logs = -0.5 * ((seen[:, None] - optimum[None, :]) / prior.range_sd) ** 2
+        return self.saved(self.normalised(logs))
+
+    def normalised(self, log_weights: FloatArray) -> FloatArray:
+        """Return weights [outcome, draw] whose rows sum to 1.
+
+        The draw that an outcome was imagined with is left out of it: it fits too well by construction.
+        """
+        logs = log_weights.copy()
+        logs[np.arange(OUTCOMES), self.imagined] = -np.inf
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
     def saved(self, weights: FloatArray) -> float:
         """Return how far weights [outcome, draw] lower the regret of the best rate, on average over outcomes."""
         after = weights @ self._regrets
@@ -149,14 +168,8 @@ class Plan:
         return (mean - apart)[:, None], (mean + apart)[:, None]
 
     def _weights(self) -> FloatArray:
-        """Return how much each draw counts after each outcome: [outcome, draw], rows sum to 1.
-
-        The draw that an outcome was imagined with is left out of it: it fits too well by construction.
-        """
-        logs = self._log_weights.copy()
-        logs[np.arange(OUTCOMES), self.valuation.imagined] = -np.inf
-        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        """Return how much each draw counts after each outcome: [outcome, draw]."""
+        return self.valuation.normalised(self._log_weights)
 
 
 @dataclass(frozen=True, slots=True)
