@@ -227,4 +227,5 @@ def _resampled(residuals: FloatArray, generator: np.random.Generator) -> FloatAr
     starts = generator.integers(0, max(size - BLOCK, 0) + 1, count)
     signs = generator.choice([-1.0, 1.0], count)
     index = np.minimum(starts[:, None] + np.arange(BLOCK), size - 1)
-    return (residuals[index] * signs[:, None]).ravel()[:size]
+    drawn: FloatArray = (residuals[index] * signs[:, None]).ravel()[:size]
+    return drawn
