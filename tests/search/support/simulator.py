@@ -144,7 +144,7 @@ class SimulatedJob:
         self.main_losses: list[float] = []
         self.main_multipliers: list[float] = []
         self.steps = self.records = self.probes_ended = self.probe_units = 0
-        self.number = 0
+        self.number = self.rows_of = 0
         self.clauses = Clauses(())
         self.obeys_clauses = True
         self.left: Any = None
@@ -179,6 +179,9 @@ class SimulatedJob:
         else:
             self.probe_units += units
         follower.advance(units, units)
+        if self.rows_of != segment.seq:
+            self._flush()  # a record holds rows of one segment
+        self.rows_of = segment.seq
         self.rows.append((position, self.steps, loss))
         if len(self.rows) >= self.cut(self.records):
             self._flush()
@@ -210,7 +213,7 @@ class SimulatedJob:
             name: [row[index] for row in self.rows] for index, name in enumerate(names)
         }
         self.rows = []
-        self._tell(Measurements(**self._place(), columns=columns))
+        self._tell(Measurements(**self._place(self.rows_of), columns=columns))
 
     def _receive(self) -> bool:
         """Offer the next segment that has arrived; False if there is none that can be judged now."""
