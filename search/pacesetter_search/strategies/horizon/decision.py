@@ -141,6 +141,7 @@ class Decision:
             paired=self._data(length) == "rewind",
             doublings=math.log2(max(total / (position + length), 1.0)),
             share=self.parameters.probes * length / total,
+            rest=1.0 - position / total,
             octaves=self.parameters.lr_uncertainty,
             shape_free=shapes_are_free(self.job, self.parameters),
             win_probability=self.parameters.win_probability,

@@ -37,7 +37,8 @@ PAIRED = 0.3
 DETECTED = 2.12
 """Standard errors between no effect and one that is found: 90 % sure, four times in five."""
 
-LEAST_NOISE = 1e-4
+LEAST_NOISE, LARGEST = 1e-4, 1e6
+"""Bounds of relative noise: what no loss falls below, and where a job has no level at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Prospect:
         paired: Whether probes see the same batches.
         doublings: Between the probe's end and the end of the budget.
         share: Steps of all the probes intended, over the budget.
+        rest: Share of the budget that a change would act on.
         octaves: Prior standard deviation of the best multiplier.
         shape_free: Whether the decay may be changed.
         win_probability: How sure a change has to be.
@@ -62,6 +64,7 @@ class Prospect:
     paired: bool
     doublings: float
     share: float
+    rest: float
     octaves: float
     shape_free: bool
     win_probability: float
@@ -104,16 +107,17 @@ def worth(prospect: Prospect) -> Worth:
     difference = max(prospect.noise, LEAST_NOISE) * share / math.sqrt(rows)
     detectable = DETECTED * difference / COMPRESSION
     cost = slope * prospect.share / math.log(2.0)
-    if slope == 0.0:
-        return Worth(0.0, 0.0, 0.0, detectable)
-    trim = _trim(prospect, slope, difference)
-    shape = _shape(prospect, slope, difference) if prospect.shape_free else (0.0, 0.0)
+    if slope == 0.0 or not detectable < LARGEST:
+        return Worth(0.0, 0.0, cost, min(detectable, LARGEST))
+    reach = slope * prospect.rest
+    trim = _trim(prospect, reach, difference)
+    shape = _shape(prospect, reach, difference) if prospect.shape_free else (0.0, 0.0)
     return Worth(trim[0] + shape[0], trim[1] + shape[1], cost, detectable)
 
 
-def _trim(prospect: Prospect, slope: float, difference: float) -> tuple[float, float]:
+def _trim(prospect: Prospect, reach: float, difference: float) -> tuple[float, float]:
     """Return what a better multiplier is worth, with the probes and if it were known."""
-    curvature = CURVATURE * slope
+    curvature = CURVATURE * reach
     prior = prospect.octaves**2
     noise = difference / (2.0 * curvature * COMPRESSION)
     error = (BIAS_SD * prospect.doublings) ** 2 + noise**2
@@ -123,9 +127,9 @@ def _trim(prospect: Prospect, slope: float, difference: float) -> tuple[float, f
     return curvature * seen * above, curvature * prior
 
 
-def _shape(prospect: Prospect, slope: float, difference: float) -> tuple[float, float]:
+def _shape(prospect: Prospect, reach: float, difference: float) -> tuple[float, float]:
     """Return what another decay is worth, with the probes and if it were known."""
-    spread = SHAPE_SPREAD * slope
+    spread = SHAPE_SPREAD * reach
     prior = spread**2
     error = (difference / COMPRESSION) ** 2 + (LAW_ERROR * spread) ** 2
     seen = prior**2 / (prior + error)
