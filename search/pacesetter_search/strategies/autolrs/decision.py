@@ -1,15 +1,7 @@
 """What ``autolrs`` does next, given its memory: a probe, or a stage together with the first probe of the next one."""
 
-from pacesetter.protocol import (
-    UNLIMITED,
-    Measure,
-    Reason,
-    SegmentPlan,
-    StopClause,
-    StopIfAverageAbove,
-    StopIfNonFinite,
-)
-from pacesetter.protocol.segments import DataSource, When
+from pacesetter.protocol import Measure, Reason, SegmentPlan
+from pacesetter.protocol.segments import When
 from pacesetter.schedules import Schedule
 from pydantic import JsonValue
 
@@ -20,13 +12,8 @@ from pacesetter_search.strategies.autolrs.memory import Memory, Sent, Tried
 from pacesetter_search.strategies.autolrs.parameters import AutoLRSParameters
 from pacesetter_search.strategies.autolrs.range import Range, base_multiplier, search_range
 from pacesetter_search.strategies.autolrs.stages import Stage, probe_length
+from pacesetter_search.strategies.probing import MOST_REPLANS, data_source, stop_clauses
 from pacesetter_search.surrogates import finite
-
-MOST_REPLANS = 20
-"""Plans in a row that came to nothing (too late, superseded, fallen back) after which the job is left alone."""
-
-NOISE_SPREADS = 8.0
-"""Mean absolute deviations of one batch that a probe's average may rise by before it counts as diverged."""
 
 
 class Decision:
@@ -128,8 +115,8 @@ class Decision:
             start=start,
             length=length,
             policy=Schedule(zero=start, length=length, peak=multiplier),
-            data=self._data(length),
-            stop_if=self._stop_clauses(),
+            data=data_source(self.job, length, may_rewind=self.memory.may_rewind),
+            stop_if=stop_clauses(self.memory.level, self.memory.spread, self.parameters.stop_ratio),
             measure=Measure(validate_at_end=self.validates(index)),
             reason=Reason(text=f"{place}: {answer.text}", numbers=numbers),
             origin="autolrs",
@@ -139,23 +126,6 @@ class Decision:
         """Whether stage ``index`` is judged by validation loss."""
         first = self.parameters.validate_from_stage
         return first is not None and index >= first and self.job.capabilities.validate_
-
-    def _data(self, length: int) -> DataSource:
-        """Siblings see the same batches wherever the job can rewind so far: their differences are then the rates'."""
-        capable = self.job.capabilities.rewind_batches
-        reaches = capable == UNLIMITED or (self.job.budget.clock == "steps" and length <= capable)
-        return "rewind" if self.memory.may_rewind and reaches else "continue"
-
-    def _stop_clauses(self) -> tuple[StopClause, ...]:
-        """Return when a probe has diverged: its average is far above the main line's, measured in both units.
-
-        A ratio alone calls noise a divergence once the loss is small, and a single first batch is no level.
-        """
-        ratio, level = self.parameters.stop_ratio, self.memory.level
-        if ratio is None or level is None:
-            return (StopIfNonFinite(),)
-        rise = max((ratio - 1.0) * abs(level), NOISE_SPREADS * self.memory.spread)
-        return (StopIfNonFinite(), StopIfAverageAbove(bound=level + rise))
 
     def _allowed(self) -> int:
         return int(self.job.overhead_cap * self.job.budget.total)

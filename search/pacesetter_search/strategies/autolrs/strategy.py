@@ -39,6 +39,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.forecasting import Forecast
+from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.autolrs.decision import Decision
 from pacesetter_search.strategies.autolrs.memory import Memory, Sent
 from pacesetter_search.strategies.autolrs.parameters import PROBES_A_STAGE, AutoLRSParameters
@@ -54,17 +55,6 @@ from pacesetter_search.surrogates.responses import Response
 
 SMALLEST_JUMP = 1.5
 """``max_change_per_step`` below which constant stages make no sense: their rates differ by more than that."""
-
-_NEVER_AGAIN = {
-    "NO_ROLLBACK",
-    "PROBE_NOT_ALLOWED",
-    "PROBE_TOO_LONG",
-    "ROLLBACK_NOT_ALLOWED",
-    "SNAPSHOT_FAILED",
-    "UNKNOWN_POLICY",
-    "UNREADABLE",
-}
-"""Refusals that the next probe would meet as well."""
 
 _LEVEL_DECAY = 0.9
 _LARGEST_LOSS = 1e150
@@ -99,12 +89,7 @@ class AutoLRS(Strategy):
     def obstacles(self, job: JobFacts) -> Iterable[str]:
         """Return why this strategy cannot steer ``job``, one sentence each."""
         limits, shortest = job.limits, shortest_probe(job, self._parameters)
-        if job.authority != "steer":
-            yield f"it probes unasked, which authority {job.authority!r} does not allow; use 'steer'"
-        if job.capabilities.rollback == "none":
-            yield "it probes, and the job cannot roll back; attach with rollback='memory' or 'disk'"
-        if not limits.allow_probes:
-            yield "it probes, and the limits set allow_probes=False"
+        yield from probing.obstacles(job)
         if limits.max_probe_length is not None and limits.max_probe_length < shortest:
             allowed = limits.max_probe_length
             yield f"its shortest probe is {shortest} {job.budget.clock}, and max_probe_length is {allowed}"
@@ -268,7 +253,7 @@ def _refused(body: Acknowledgement, sent: Sent, memory: Memory, decision: Decisi
         memory.ceiling = min(memory.ceiling, max(sent.x - 0.02, 0.0))
     elif body.code == "NO_REWIND":
         memory.may_rewind = False
-    elif body.code in _NEVER_AGAIN:
+    elif body.code in probing.NEVER_AGAIN:
         memory.may_probe = False
     decision.go_on(
         when="end" if sent.kind == "probe" and memory.live else "now", chained=sent.chained
