@@ -32,8 +32,13 @@ saves steps, and a noisy first loss does no harm."""
 RISE, FALL, REBOUND = 0.3, 0.1, 0.7
 """Shares (pilot): turned if 30 % above the first loss, or after a fall of 10 % when 70 % of the fall is lost again."""
 
-SPREADS_RISE, SPREADS_FALL = 6.0, 4.0
-"""The same in mean absolute deviations of the flat part: losses near zero or below have no meaningful shares."""
+SPREADS_RISE, SPREADS_FALL = 3.0, 2.0
+"""The same in largest deviations of the flat part: losses near zero or below have no meaningful shares."""
+
+FLAT = -16.0
+"""``log2`` of the rate below which no loss of any optimizer moved by more than 4 % (16 generated tasks)."""
+
+FEWEST_ROWS = 3
 
 NOISY_SD = 1.5
 """Factor on the standard deviation where the flat part is noisy: a frozen batch was not possible, or dropout is on."""
@@ -48,7 +53,7 @@ class Verdict:
     start: float | None
     """Loss of the untrained model; None where it was not finite."""
     spread: float
-    """Mean absolute deviation of the loss while the rate was too low to matter."""
+    """Largest deviation of the loss from ``start`` while the rate was too low to matter."""
 
 
 def policy(length: int, highest: float, scale: float, *, absolute: bool) -> Schedule:
@@ -97,17 +102,20 @@ def judge(rates: Sequence[float], losses: Sequence[float | None], prior: Prior) 
         losses: Loss of every row; None where it was not finite.
         prior: Standard deviation of the evidence.
     """
-    flat_rows = max(3, len(losses) // 6)
+    flat_rows = max(FEWEST_ROWS, sum(rate < FLAT for rate in rates))
     flat = [loss for loss in losses[:flat_rows] if loss is not None]
     if len(flat) < flat_rows:
         return Verdict(None, float(np.median(flat)) if flat else None, 0.0)
     start = float(np.median(flat))
-    spread = float(np.mean(np.abs(np.array(flat) - start)))
+    spread = max(abs(loss - start) for loss in flat)
     index = _turn(losses, start, spread)
-    noisy = spread > 0.5 * FALL * abs(start)
+    noisy = spread > FALL * abs(start)
     sd = prior.range_sd * (NOISY_SD if noisy else 1.0)
     if index is None:
-        return Verdict(RangeEvidence(rates[-1], sd, turned=False), start, spread)
+        # In noise nobody can tell that a loss did not turn.
+        return Verdict(
+            None if noisy else RangeEvidence(rates[-1], sd, turned=False), start, spread
+        )
     if index < flat_rows:
         return Verdict(None, start, spread)
     return Verdict(RangeEvidence(rates[index], sd), start, spread)

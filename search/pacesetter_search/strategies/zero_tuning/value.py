@@ -110,7 +110,7 @@ class Valuation:
     def saved(self, weights: FloatArray) -> float:
         """Return how far weights [outcome, draw] lower the regret of the best rate, on average over outcomes."""
         after = weights @ self._regrets
-        return float(after.mean(axis=0).min() - after.min(axis=1).mean())
+        return max(float(after.mean(axis=0).min() - after.min(axis=1).mean()), 0.0)
 
     def _regret_of_draws(self) -> FloatArray:
         """Return the excess of each rate under each draw: [draw, rate]."""
