@@ -80,7 +80,14 @@ class Pace:
         if not self._smooth and not self._prepare():
             return False
         # A loss on the host is read after an ordinary step: the optimizer has then fetched the code that reads tensors.
-        read_late = self._smooth and not self._on_device and type(loss) is torch.Tensor
+        # What cannot be read is told before the weights move.
+        read_late = (
+            self._smooth
+            and not self._on_device
+            and type(loss) is torch.Tensor
+            and loss.numel() == 1
+            and loss.is_floating_point()
+        )
         if not read_late:
             loss = self._read(loss, "loss")
         if tokens is not None or grad_norm is not None or self._tokens_clock:
