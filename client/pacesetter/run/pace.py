@@ -139,6 +139,8 @@ class Pace:
         if steps == 0:
             return
         self._steps = self._tokens = 0
+        # Whoever asks for the counters in between must not move the next look: on several ranks it is an exchange.
+        self._steps_to_look -= steps
         conductor, follower = self._conductor, self._follower
         follower.count(steps, tokens)
         conductor.orders.count(steps)
