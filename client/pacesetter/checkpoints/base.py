@@ -45,3 +45,7 @@ class CheckpointStore(ABC):
     @abstractmethod
     def state_bytes(self) -> int:
         """Return how many bytes one state takes on this rank."""
+
+    @abstractmethod
+    def part(self) -> None:
+        """Save and restore on this rank alone from now on, whatever other ranks do."""

@@ -83,6 +83,10 @@ class TrainingStore(CheckpointStore):
         wait_for_copies()
         return self.position(name)
 
+    def part(self) -> None:
+        """Save and restore on this rank alone from now on."""
+        self._agreement = Agreement(None)
+
     def state_bytes(self) -> int:
         """Return the bytes of one state on this rank.
 

@@ -128,7 +128,11 @@ class Conductor:
                 self._acknowledge(fx.Acknowledge(waiting.seq, "refused", *refusal))
 
     def abandon(self) -> None:
-        """Bring the main line back and send what was measured; the job itself is not over."""
+        """Bring the main line back and send what was measured; the job itself is not over.
+
+        Other ranks may still be training, so this waits for none of them.
+        """
+        self.states.part()
         self._perform(self.follower.leave_probe("ABANDONED"))
         self.send_rows()
 

@@ -35,6 +35,12 @@ class States:
         """Whether the batches that a probe took come back to the main line."""
         return self.source is not None and self.source.rewind_batches != 0
 
+    def part(self) -> None:
+        """Wait for no other rank from now on: this one leaves by an exception, and the others may not."""
+        self._ranks = Ranks()
+        if self.store is not None:
+            self.store.part()
+
     def obstacle(self) -> str | None:
         """Return why nothing can be kept, on any rank; None if it can."""
         return self._ranks.agree(_NO_STORE if self.store is None else None)
