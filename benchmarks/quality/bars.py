@@ -8,9 +8,9 @@ from benchmarks.quality.board import Board
 from benchmarks.quality.figures import Standing
 from benchmarks.reporting import Report
 
-OURS = "zero_tuning, no rate"
-PLACEBO = "placebo, no rate"
-HORIZON, BASE = "autolrs horizon, right rate", "base schedule, right rate"
+OURS = "zero_tuning: no rate"
+PLACEBO = "placebo: no rate"
+HORIZON, BASE = "autolrs horizon: right rate", "base schedule: right rate"
 SIMPLE = ("untuned default", "3-point sweep")
 
 LM_COST, LM_RATIO, WORST_RATIO = 1.30, 0.010, 0.08
@@ -74,9 +74,9 @@ def _lost(report: Report, standings: Sequence[Standing]) -> None:
     runs, lost = sum(one.log_ratio.seeds for one in standings), sum(one.lost for one in standings)
     # No event in n trials puts the rate below 3 / n with 95 % confidence.
     bound = 3.0 / runs if lost == 0 else (lost + 3.0 * math.sqrt(lost)) / runs
-    report.row("zero_tuning, any start: runs lost", lost, f"of {runs}", "0", lost == 0)
+    report.row("zero_tuning from any start: runs lost", lost, f"of {runs}", "0", lost == 0)
     report.row(
-        "zero_tuning, any start: share lost is below", 100.0 * bound, "%", "<= 3", bound <= 0.03
+        "zero_tuning from any start: share lost is below", 100.0 * bound, "%", "<= 3", bound <= 0.03
     )
 
 

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from benchmarks.quality.contenders import Contender, Steered
-from benchmarks.quality.contests import contests
+from benchmarks.quality.contests import Contest, contests
 from benchmarks.quality.engine import SHAPES, ShapeName
 from benchmarks.quality.figures import Estimate, Standing, estimate, log_ratios, standing
 from benchmarks.quality.pool import Pool
 from benchmarks.quality.score import Score, score
 from benchmarks.quality.tasks.base import Task
 from benchmarks.quality.tuned import Reference, tuned_references
-from benchmarks.quality.work import Work
 
 FIRST_FRESH_SEED = 100
 """Seeds from here on have chosen nothing."""
@@ -47,6 +46,8 @@ class Board:
     references: list[Reference]
     scores: dict[tuple[str, str], dict[int, Score]]
     """By task and contender, then by seed."""
+    failures: tuple[str, ...] = ()
+    """Contests that raised an error; their seeds are missing."""
 
     def losses(self, task: str, contender: str) -> dict[int, float]:
         """Return losses on B by seed; empty where the contender did not run."""
@@ -84,19 +85,17 @@ class Board:
 def measure(pool: Pool, plan: Plan) -> Board:
     """Run what the cache does not have, and return everything."""
     references = tuned_references(pool, plan.tasks, plan.scale, plan.fresh_seeds, plan.shapes)
-    rounds: list[tuple[Reference, Contender, list[Work]]] = [
+    rounds: list[tuple[Reference, Contender, list[Contest]]] = [
         (reference, contender, contests(contender, reference, seeds, plan.cap))
         for reference in references
         for seeds in [plan.fresh_seeds(reference.task)]
         for contender in plan.contenders
     ]
-    results = iter(pool.results([work for _, _, found in rounds for work in found]))
-    scores = {
-        (reference.task.name, contender.name): {
-            seed: score(next(results))
-            for seed, _ in zip(plan.fresh_seeds(reference.task), found, strict=True)
-        }
-        for reference, contender, found in rounds
-        if found
-    }
-    return Board(plan, references, scores)
+    results, failures = pool.attempt([work for _, _, found in rounds for work in found])
+    scores = {}
+    for reference, contender, found in rounds:
+        done = [(work.seed, results[work.address]) for work in found if work.address in results]
+        if done:
+            by_seed = {seed: score(result) for seed, result in done}
+            scores[reference.task.name, contender.name] = by_seed
+    return Board(plan, references, scores, tuple(failures))

@@ -62,10 +62,10 @@ _AUTOLRS_RANGE = {"min_multiplier": 1 / 32, "max_multiplier": 32.0}
 def _zero_tuning(start: Start, words: str) -> tuple[Steered, Steered]:
     """Return the strategy from one start, and the placebo: its prior alone, which the probes' steps do not inform."""
     trust = {"trust": 0.0} if start == "absent" else {}
-    ours = f"zero_tuning, {words}"
+    ours = f"zero_tuning: {words}"
     return (
         Steered(ours, "zero_tuning", start, trust),
-        Steered(f"placebo, {words}", "zero_tuning", start, trust, cap=0.0, placebo_of=ours),
+        Steered(f"placebo: {words}", "zero_tuning", start, trust, cap=0.0, placebo_of=ours),
     )
 
 
@@ -74,12 +74,12 @@ CONTENDERS: tuple[Contender, ...] = (
     *_zero_tuning("right", "right rate"),
     *_zero_tuning("low", "30x too low"),
     *_zero_tuning("high", "30x too high"),
-    Steered("autolrs horizon, right rate", "autolrs", "right", {"objective": "horizon"}),
+    Steered("autolrs horizon: right rate", "autolrs", "right", {"objective": "horizon"}),
     Steered(
-        "base schedule, right rate",
+        "base schedule: right rate",
         "fixed",
         "right",
-        placebo_of="autolrs horizon, right rate",
+        placebo_of="autolrs horizon: right rate",
     ),
     Steered(
         "autolrs as published",
@@ -91,8 +91,8 @@ CONTENDERS: tuple[Contender, ...] = (
         limits=Limits(max_multiplier=_AUTOLRS_RANGE["max_multiplier"]),
     ),
     Baseline("untuned default", published.untuned),
-    Baseline("untuned default, longer", published.untuned_longer),
-    Baseline("published law, one run", published.law),
+    Baseline("untuned default for longer", published.untuned_longer),
+    Baseline("published law", published.law),
     Baseline("3-point sweep", searches.three_point_sweep),
     Baseline("successive halving", searches.successive_halving),
     Baseline("Prodigy", rate_free.prodigy, rate_free.fits),

@@ -24,8 +24,14 @@ SEARCH = "search/pacesetter_search"
 """What decides. The client and the controller carry it out and are not part of an address."""
 
 
+class Contest(Work):
+    """One contender on one task and seed; its result is a :class:`Score`."""
+
+    seed: int
+
+
 @dataclass(frozen=True)
-class BaselineContest(Work):
+class BaselineContest(Contest):
     """A baseline on one seed."""
 
     task: Task
@@ -59,7 +65,7 @@ class BaselineContest(Work):
 
 
 @dataclass(frozen=True)
-class SteeredContest(Work):
+class SteeredContest(Contest):
     """A strategy on one seed, through the client and the controller."""
 
     task: Task
@@ -100,7 +106,7 @@ class SteeredContest(Work):
 
 def contests(
     contender: Contender, reference: Reference, seeds: Sequence[int], cap: float
-) -> list[Work]:
+) -> list[Contest]:
     """Return one contest a seed, where ``cap`` more steps than the budget may be used; none where it does not fit."""
     task, steps = reference.task, reference.steps
     total = math.floor(steps * (1.0 + cap) + 1e-9)
@@ -113,7 +119,7 @@ def contests(
 
 def _steered(
     contender: Steered, reference: Reference, seeds: Sequence[int], total: int, cap: float
-) -> list[Work]:
+) -> list[Contest]:
     task = reference.task
     lr = start_lr(contender.start, task, reference.right_lr)
     length = main_steps(contender, reference.steps, total)

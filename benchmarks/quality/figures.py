@@ -55,6 +55,8 @@ class Standing:
     """Compute-equivalent cost: all steps used, over those that the tuned reference needs for the same loss."""
     cost_range: tuple[float, float] | None
     """The same one standard error of the loss better and worse."""
+    cost_is_bound: bool
+    """Whether the loss is so high that its cost is only known to be this or more."""
     regret_sd: float
     """Loss above the reference's in standard deviations of its seeds: the figure where steps do not buy loss."""
     lost: int
@@ -109,6 +111,7 @@ def standing(
         log_ratio=ratio,
         steps=steps,
         cost=costs[0],
+        cost_is_bound=costs[0] is not None and costs[0] >= _highest_cost(reference, steps),
         cost_range=None if costs[1] is None or costs[2] is None else (costs[1], costs[2]),
         regret_sd=_regret_sd(reference, losses),
         lost=sum(found.lost for found in scores.values()),
@@ -165,6 +168,11 @@ def _cost(reference: Reference, steps: float, log_ratio: float) -> float | None:
     }
     needed = equivalent_steps(logs, logs[reference.steps] + log_ratio)
     return steps * reference.steps / needed
+
+
+def _highest_cost(reference: Reference, steps: float) -> float:
+    """Return the cost at the shortest length that is read off."""
+    return (1.0 - 1e-9) * steps * reference.steps * MOST_EXTRAPOLATED / min(reference.losses)
 
 
 def _regret_sd(reference: Reference, losses: Mapping[int, float]) -> float:

@@ -5,8 +5,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from typing import Any
 
 from benchmarks.quality.cache import Cache
@@ -27,11 +33,14 @@ class WorkFailed(RuntimeError):
 
 
 class Pool:
-    """Answers work from the cache, or computes it and puts it there as it comes."""
+    """Answers work from the cache, or computes it and puts it there as it comes.
+
+    With no processes the work is done in this one, one piece after another.
+    """
 
     def __init__(self, cache: Cache, processes: int = 2, *, quiet: bool = False) -> None:
         self._cache, self._processes, self._quiet = cache, processes, quiet
-        self._executor: ProcessPoolExecutor | None = None
+        self._executor: Executor | None = None
 
     def __enter__(self) -> "Pool":
         return self
@@ -46,44 +55,48 @@ class Pool:
         Raises:
             WorkFailed: Some of it raised an error, after all the rest was done.
         """
-        addresses = [work.address for work in works]
-        found = self._cache.find(set(addresses))
-        missing = {w.address: w for w in works if w.address not in found}
-        found.update(self._compute(missing))
-        return [found[address] for address in addresses]
-
-    def _compute(self, missing: dict[str, Work]) -> dict[str, Any]:
-        if not missing:
-            return {}
-        executor = self._open()
-        futures: dict[Future[Any], Work] = {
-            executor.submit(_run, work): work for work in missing.values()
-        }
-        results: dict[str, Any] = {}
-        failures: list[str] = []
-        began = said = time.monotonic()
-        for future in as_completed(futures):
-            work = futures[future]
-            error = future.exception()
-            if error is not None:
-                failures.append(f"{work.about()}: {type(error).__name__}: {error}")
-                continue
-            results[work.address] = future.result()
-            self._cache.keep(work.address, work.about(), results[work.address])
-            if time.monotonic() - said > SECONDS_BETWEEN_LINES or len(results) == len(futures):
-                said = time.monotonic()
-                self._say(f"{len(results)}/{len(futures)} in {said - began:.0f} s: {work.about()}")
+        found, failures = self.attempt(works)
         if failures:
             raise WorkFailed(failures)
-        return results
+        return [found[work.address] for work in works]
 
-    def _open(self) -> ProcessPoolExecutor:
+    def attempt(self, works: Sequence[Work]) -> tuple[dict[str, Any], list[str]]:
+        """Return the results by address, and a line for each piece of work that raised an error."""
+        found = self._cache.find({work.address for work in works})
+        missing = {work.address: work for work in works if work.address not in found}
+        failures: list[str] = []
+        began = said = time.monotonic()
+        for done, (work, result) in enumerate(self._compute(list(missing.values())), start=1):
+            if isinstance(result, BaseException):
+                failures.append(f"{work.about()}: {type(result).__name__}: {result}")
+            else:
+                found[work.address] = result
+                self._cache.keep(work.address, work.about(), result)
+            if time.monotonic() - said > SECONDS_BETWEEN_LINES or done == len(missing):
+                said = time.monotonic()
+                self._say(f"{done}/{len(missing)} in {said - began:.0f} s: {work.about()}")
+        return found, failures
+
+    def _compute(self, works: Sequence[Work]) -> Iterator[tuple[Work, Any]]:
+        """Yield work as it is done, with its result or its error."""
+        if not works:
+            return
+        executor = self._open()
+        futures: dict[Future[Any], Work] = {executor.submit(_run, work): work for work in works}
+        for future in as_completed(futures):
+            yield futures[future], future.exception() or future.result()
+
+    def _open(self) -> Executor:
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self._processes,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_prepare,
-                initargs=(os.getpid(),),
+            self._executor = (
+                ProcessPoolExecutor(
+                    self._processes,
+                    mp_context=multiprocessing.get_context("spawn"),
+                    initializer=_prepare,
+                    initargs=(os.getpid(),),
+                )
+                if self._processes
+                else ThreadPoolExecutor(1)
             )
         return self._executor
 

@@ -27,6 +27,7 @@ def document(board: Board) -> dict[str, Any]:
     """Return references, standings and every score as JSON values; what is not finite becomes null."""
     plan = board.plan
     found = {
+        "failures": list(board.failures),
         "scale": plan.scale,
         "cap": plan.cap,
         "references": [_reference(reference) for reference in board.references],
@@ -45,6 +46,8 @@ def table(board: Board) -> str:
     """Return a Markdown table for each task, best contender first, and one over all tasks."""
     standings = board.standings()
     parts = [_over_all(board, standings)]
+    if board.failures:
+        parts.append("Failed, and so left out:\n\n" + "\n".join(f"- {it}" for it in board.failures))
     for reference in board.references:
         here = [one for one in standings if one.task == reference.task.name]
         here.sort(key=lambda one: one.log_ratio.mean)
@@ -128,7 +131,9 @@ def _heading(reference: Reference) -> str:
 
 def _line(one: Standing) -> tuple[str, ...]:
     cost = "" if one.cost is None else f"{one.cost:.2f}"
-    if one.cost_range is not None and one.log_ratio.seeds > 1:
+    if one.cost_is_bound:
+        cost = f"over {one.cost:.0f}"
+    elif one.cost_range is not None and one.log_ratio.seeds > 1:
         cost += f" ({one.cost_range[0]:.2f} to {one.cost_range[1]:.2f})"
     probe = one.seconds.get("probe", 0.0)
     return (
