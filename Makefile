@@ -3,15 +3,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := server,demo,dev
+EXTRAS := server,demo,quality,dev
 
 export OMP_NUM_THREADS ?= 2
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo serve test check format lint types imports clean
+.PHONY: help setup demo bench-quality serve test check format lint types imports clean
 
 help:
 	@echo "make demo    set up, start the service, train a real model while its learning rate is steered, show the result"
+	@echo "make bench-quality   the search against tuned references and baselines; goes on where it was stopped (about 4 h)"
 	@echo "make test    set up, run all tests with branch coverage"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make serve   start the service on SQLite at http://127.0.0.1:8642"
@@ -25,6 +26,10 @@ $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python -m demo
+
+bench-quality: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality $(if $(QUICK),--quick) --json benchmarks/quality/results.json \
+		--results benchmarks/quality/RESULTS.md --plot benchmarks/quality/results.png
 
 serve: $(STAMP)
 	$(BIN)/pacesetter-server serve
