@@ -32,7 +32,7 @@ class StopIfAverageAbove(Incoming):
 
 
 class StopIfLossSpikes(Incoming):
-    """Stop once most of the ``recent`` losses stand far above the level of the main line before them.
+    """Stop once three in four of the ``recent`` losses stand far above the level of the main line before them.
 
     Far is the largest of three rises: a share ``of_level`` of the level, a share ``of_progress`` of what the training
     has gained since its first losses, and ``spreads`` mean absolute deviations of a single batch. Judged on losses
@@ -60,11 +60,14 @@ class StopIfProgressLost(Incoming):
 
 
 class StopIfGradientSpikes(Incoming):
-    """Stop once most of the ``recent`` gradient norms are ``ratio`` times what was usual; where norms are reported."""
+    """Stop once three in four of the ``recent`` gradient norms are ``ratio`` times what was usual.
+
+    Only where the job reports norms.
+    """
 
     rule: Literal["gradient_spike"] = "gradient_spike"
     ratio: float = Field(default=10.0, gt=1.0, allow_inf_nan=False)
-    spreads: float = Field(default=8.0, gt=0.0, allow_inf_nan=False)
+    spreads: float = Field(default=6.0, gt=0.0, allow_inf_nan=False)
     """The same in mean absolute deviations of the norm's logarithm; the larger of the two counts."""
     recent: int = Field(default=9, ge=1, le=1000)
 

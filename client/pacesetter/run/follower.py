@@ -77,6 +77,7 @@ class Follower:
         self._rolling: list[str] = []
         self._halted = False
         self._recoveries = 0
+        self._restored: str | None = None
         self._begin(base)
 
     @property
@@ -246,6 +247,7 @@ class Follower:
                 yield from self.finish()
             return
         self._recoveries += 1
+        self._restored = name
         yield from self._restore_main(name, rewind=False)
         self.position = self.checkpoints[name]
         yield FallBack(self.main.seq, restored=name)
@@ -259,6 +261,8 @@ class Follower:
         if every is None or self._recoveries >= MOST_RECOVERIES:
             return None
         names = [INITIAL, *self._rolling]
+        if self._restored in self._rolling and self._steps < every:
+            names.remove(self._restored)  # it leads to the same trouble
         recent = self.position - 2 * every
         kept = [name for name in names if self.checkpoints.get(name, -1) >= max(recent, 0)]
         old = [name for name in kept if self.position - self.checkpoints[name] >= every / 2]

@@ -49,6 +49,10 @@ class LossGuard:
         self._norms: list[float] = []
         self.active = bool(found)
 
+    def restored(self) -> None:
+        """Note that the main line goes on from an earlier state."""
+        self._main.resume()
+
     def judge(self, loss: Loss, norm: Loss | None = None, *, due: bool, over: bool) -> str | None:
         """Take the values of a step; return the code of the clause that fires now.
 
@@ -86,5 +90,6 @@ class LossGuard:
             code = next(filter(None, map(clauses.judge_norm, values[count:])), None)
         if code is not None:
             self.evidence = clauses.evidence
+            clauses.interrupt()
             self.begin(())
         return code

@@ -26,13 +26,16 @@ CLIPPED_AT = 4.0
 """Spreads above the level that a single value may count for, so that a spike does not raise its own bound."""
 
 PAUSE = 32
-"""Values that go unjudged after a stop: a restored or lowered training needs some steps to calm down."""
+"""Values that go unjudged after a stop, unless an earlier state came back: to calm down takes some steps."""
 
 SMALLEST = 1e-3
 """Smallest spread, as a share of the level."""
 
 AGAIN_WITHIN = 256
 """Values within which a second stop counts as the same trouble."""
+
+EXPLODED = 4.0
+"""Times the first loss beyond which the average is no warm-up any more, before there is a spread to judge by."""
 
 LEARNT = 0.7
 """Share of the first loss that the best average must be below before its loss can be told from noise."""
@@ -79,25 +82,25 @@ class First:
 
     def __init__(self) -> None:
         self.mean = 0.0
-        self._count = 0
+        self.count = 0
 
     def add(self, loss: float) -> None:
         """Take a finite loss."""
-        if self._count < FIRST:
-            self._count += 1
-            self.mean += (loss - self.mean) / self._count
+        if self.count < FIRST:
+            self.count += 1
+            self.mean += (loss - self.mean) / self.count
 
 
 class Majority:
-    """Whether most of the last ``size`` values were above their bound: one outlier is no spike."""
+    """Whether three in four of the last ``size`` values were above their bound: some outliers are no spike."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._needed = size // 2 + 1
+        self._needed = math.ceil(0.75 * size)
         self._above: deque[int] = deque()
 
     def add(self, place: int, above: bool) -> bool:
-        """Take the verdict on value number ``place``; return whether most are above."""
+        """Take the verdict on value number ``place``; return whether enough are above."""
         if not above:
             return False
         self._above.append(place)
@@ -117,10 +120,22 @@ class Watch:
         self._series = Series()
         self._place = 0
         self._judged_from = 0
+        self._stopped_at: int | None = None
+
+    def interrupt(self) -> None:
+        """Note that the main line was stopped: what comes next is another state's."""
+        self._judged_from = max(self._judged_from, self._place + PAUSE)
+        if not self._series.ready:
+            self._series = Series()
+
+    def resume(self) -> None:
+        """End the pause: an earlier state was brought back, which has nothing to calm down from."""
+        self._judged_from = self._place
 
     def _pause(self) -> bool:
         """Begin a pause; return whether the stop before was of the same trouble."""
-        again = self._judged_from > 0 and self._place < self._judged_from + AGAIN_WITHIN
+        again = self._stopped_at is not None and self._place < self._stopped_at + AGAIN_WITHIN
+        self._stopped_at = self._place
         self._judged_from = self._place + PAUSE
         return again
 
@@ -188,10 +203,7 @@ class ProgressLost(Watch):
             return None
         series = self._series
         if not series.ready:
-            self._first.add(loss)
-            series.add(loss)
-            self._average = self._best = series.level
-            return None
+            return self._begin(loss)
         # A single outlier counts for no more than it does in the level, or heavy tails would look like a rise.
         counted = min(loss, series.level + CLIPPED_AT * series.spread)
         series.add(loss)
@@ -200,6 +212,24 @@ class ProgressLost(Watch):
         if average < self._best:
             self._best = average
         return self._stop() if average > self._bound() else None
+
+    def _begin(self, loss: float) -> Evidence | None:
+        """Take a loss of the first ones; stop only for what explodes."""
+        self._first.add(loss)
+        self._series.add(loss)
+        first = self._first.mean
+        if self._first.count < FIRST or math.isnan(self._average):
+            self._average = self._best = first
+        bound = EXPLODED * first
+        self._average += (1.0 - self.clause.decay) * (min(loss, 2.0 * bound) - self._average)
+        if self._average > bound:
+            self._pause()
+            evidence = {"average": self._average, "first": first, "bound": bound}
+            self._average = first
+            return evidence
+        if self._series.ready:
+            self._average = self._best = self._series.level
+        return None
 
     def _bound(self) -> float:
         """Return the lower of the two bounds, each at least the noise of a batch above what it is measured from."""

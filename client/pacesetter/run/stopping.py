@@ -51,6 +51,16 @@ class Clauses:
         self._norms = [watch for _, watch in pairs if isinstance(watch, GradientSpikes)]
         self.wants_norms = bool(self._norms)
 
+    def interrupt(self) -> None:
+        """Tell the watches that the main line was stopped, by whichever clause."""
+        for watch in self._watches.values():
+            watch.interrupt()
+
+    def resume(self) -> None:
+        """Tell the watches that an earlier state of the main line was brought back."""
+        for watch in self._watches.values():
+            watch.resume()
+
     def judge(self, loss: float) -> str | None:
         """Return the code of the clause that ``loss`` fires, or None. NaN is above every bound."""
         if self._first is None and math.isfinite(loss):
