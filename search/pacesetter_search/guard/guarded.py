@@ -141,6 +141,8 @@ def _acknowledged(body: Acknowledgement, memory: GuardMemory, recovery: Recovery
     if body.status == "applied":
         memory.begun(held)
         return None if held.renewed else _renamed(body, memory)
+    if held.renewed and memory.sealed:
+        return None  # not even going on as before: the job does that by itself
     if held.renewed and body.status == "refused":
         memory.snapshots = (
             memory.snapshots[:-1] if body.code == "NO_CHECKPOINT" else memory.snapshots

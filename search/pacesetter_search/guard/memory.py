@@ -3,6 +3,7 @@
 from math import isfinite
 from typing import Literal
 
+import numpy as np
 from pacesetter.protocol import INITIAL, Measurements, Notice, SegmentPlan
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -28,6 +29,17 @@ class Held(BaseModel):
     """As the strategy wrote it."""
     renewed: bool = False
     """Whether it goes on from a stop: the strategy has seen it begin."""
+    factor: float = 1.0
+    points: tuple[tuple[float, float], ...] = ()
+    """What the guard made of its policy: a factor everywhere, and factors over positions."""
+
+    def multiplier(self, position: int) -> float:
+        """Return the value of the policy that was sent, in its own unit."""
+        value = self.factor * self.plan.policy.at(position)
+        if self.points:
+            places, factors = zip(*self.points, strict=True)
+            value *= float(np.interp(position, places, factors))
+        return value
 
 
 class Snapshot(BaseModel):
@@ -51,6 +63,12 @@ class Trouble(BaseModel):
     rung: int
     undone: int = 0
     """Clock units that the newest answer trains anew."""
+    factor: float = 1.0
+    """Product of the lasting cuts before it."""
+    restored: str | None = None
+    """Where the newest answer went back to, and"""
+    resumed: int = 0
+    """where the main line went on from there."""
 
 
 class GuardMemory(BaseModel):
@@ -136,17 +154,23 @@ class GuardMemory(BaseModel):
     def snapshot_before(self, position: int, every: int) -> Snapshot | None:
         """Return the newest snapshot that is half an interval old, as trouble is noticed late; else the oldest.
 
-        The client chooses the same way where no answer reaches it. One older than two intervals is no candidate: too
-        much would be trained anew.
+        The client chooses the same way where no answer reaches it. One older than two intervals is no candidate (too
+        much would be trained anew), except where everything newer has led to the same trouble before.
         """
         first = [Snapshot(name=INITIAL, position=0)] if self.initial else []
-        kept = [
-            each
-            for each in (*first, *self.snapshots)
-            if position - 2 * every <= each.position <= position
-        ]
-        old = [each for each in kept if position - each.position >= every / 2]
-        return old[-1] if old else next(iter(kept), None)
+        kept = [each for each in (*first, *self.snapshots) if each.position <= position]
+        near = [each for each in kept if each.position >= position - 2 * every]
+        old = [each for each in near if position - each.position >= every / 2]
+        if old or near:
+            return old[-1] if old else near[0]
+        return kept[-1] if kept and self.trouble is not None and self.trouble.rung > 0 else None
+
+    def doubt_restored(self, position: int, every: int) -> None:
+        """Forget the state that the last answer went back to if it led to trouble within an interval: it was bad."""
+        trouble = self.trouble
+        if trouble is None or trouble.restored is None or position - trouble.resumed >= every:
+            return
+        self.snapshots = [each for each in self.snapshots if each.name != trouble.restored]
 
     def forget_after(self, position: int) -> None:
         """Drop the snapshots of what was undone."""

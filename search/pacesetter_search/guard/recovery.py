@@ -52,7 +52,10 @@ class Recovery:
         memory.interventions += 1
         repeats = position <= memory.repeat_until and memory.trouble is not None
         rung = memory.trouble.rung + 1 if repeats and memory.trouble is not None else REWIND
-        memory.trouble = Trouble(clause=clause, seq=held.seq, position=position, rung=rung)
+        memory.doubt_restored(position, self.every)
+        memory.trouble = Trouble(
+            clause=clause, seq=held.seq, position=position, rung=rung, factor=memory.factor
+        )
         self._try(memory.trouble, held)
 
     def answer_anew(self, held: Held) -> None:
@@ -61,6 +64,7 @@ class Recovery:
         if trouble is None:
             return
         memory.undone -= trouble.undone
+        memory.factor = trouble.factor
         trouble.undone = 0
         trouble.rung += 1
         memory.interventions += 1
@@ -81,19 +85,20 @@ class Recovery:
         """Return the segment of a rung; None where the job has nothing for it."""
         memory, position = self.memory, trouble.position
         kept = memory.snapshot_before(position, self.every) if may_go_back(self.job) else None
-        lost = trouble.clause == "NON_FINITE"
         if kept is not None and not self._affordable(position - kept.position):
-            # Weights that are no numbers have to be replaced; the steps since then are lost, and not trained anew.
+            # What is lost has to be replaced all the same: in place, so that nothing is trained twice.
+            lost = trouble.clause in ("NON_FINITE", "PROGRESS_LOST")
             kept = Snapshot(name=kept.name, position=position) if lost else None
-        if kept is None and (lost or rung == REWIND):
+        if kept is None and (trouble.clause == "NON_FINITE" or rung == REWIND):
             return None
         source, start = (CURRENT, position) if kept is None else (kept.name, kept.position)
         if start >= held.plan.end:
             return None
-        factor = memory.factor * (self.parameters.cut if rung == CUT else 1.0)
-        policy = lowered(held.plan.policy, factor)
-        points = self._points(rung, start, position)
-        if points is not None:
+        cut = self.parameters.cut if rung == CUT else 1.0
+        points = self._points(rung, start, held)
+        if points is None:
+            policy = lowered(held.plan.policy, memory.factor * cut)
+        else:
             policy = dipped(lowered(held.plan.policy, memory.factor), points, start, self._total)
         trusted = held.plan.origin in TRUSTED_ABOVE_PEAK
         return SegmentPlan(
@@ -115,23 +120,35 @@ class Recovery:
         spent = self.memory.undone + self.memory.probes
         return spent + units <= self.job.overhead_cap * self._total
 
-    def _points(self, rung: int, start: int, position: int) -> Points | None:
+    def _points(self, rung: int, start: int, held: Held) -> Points | None:
         """Return the factors of a rung over positions; None where one factor holds everywhere."""
         limit = self.job.limits.max_change_per_step
-        if rung == REWIND or (rung == CUT and limit is None):
+        if limit is None and rung != DIP:
             return None
-        bottom = self.parameters.dip if rung == DIP else self.parameters.cut
-        begin: Points = ((float(start), bottom),)
+        target = (1.0, self.parameters.dip, self.parameters.cut)[rung]
+        begin: Points = ((float(start), target),)
         low = float(start)
         if limit is not None:
-            # A line from 1 down to f in n steps changes by (1 - f) / (n f) at its steepest.
-            steps = math.ceil(1.5 * (1.0 - bottom) / (bottom * (limit - 1.0))) + 1
-            low = start + steps * self.memory.units_per_step
-            begin = ((float(start), 1.0), (low, bottom))
-        if rung == CUT:
+            now = self._factor_now(start, held)
+            # A line between two factors in n steps changes by their distance / (n x the smaller) at its steepest.
+            steepest = abs(now - target) / min(now, target)
+            low += (math.ceil(1.5 * steepest / (limit - 1.0)) + 1) * self.memory.units_per_step
+            begin = ((float(start), now), (low, target))
+        if rung != DIP:
             return begin
-        up = max(float(position), low) + 1.0
-        return (*begin, (up, bottom), (up + RETURN * self.every, 1.0))
+        up = max(float(self._stopped_at), low) + 1.0
+        return (*begin, (up, target), (up + RETURN * self.every, 1.0))
+
+    def _factor_now(self, start: int, held: Held) -> float:
+        """Return which factor at ``start`` is the rate that the job has just trained at."""
+        there = self.memory.factor * held.plan.policy.at(start)
+        now = held.multiplier(self._stopped_at)
+        return now / there if there > 0.0 and now > 0.0 else 1.0
+
+    @property
+    def _stopped_at(self) -> int:
+        trouble = self.memory.trouble
+        return 0 if trouble is None else trouble.position
 
     # -- sending --
 
@@ -140,15 +157,24 @@ class Recovery:
         trouble.undone = position - plan.start
         memory.undone += trouble.undone
         if plan.source != CURRENT:
+            trouble.restored, trouble.resumed = plan.source, plan.start
             memory.forget_after(plan.start)
-        if rung == CUT:
-            memory.factor *= self.parameters.cut
         calm = position + (RETURN * self.every if rung == DIP else 0)
         memory.repeat_until = calm + SAME_TROUBLE * self.every
         code = ("guard_rewind", "guard_dip", "guard_cut")[rung]
         numbers = {**self._numbers(), "position": position, "undone": trouble.undone}
         self.log.append(LogEntry(code, plan.reason.text, numbers))
-        self._send(self._watched(plan), held)
+        self._send(self._watched(plan), self._as_sent(rung, plan, held))
+
+    def _as_sent(self, rung: int, plan: SegmentPlan, held: Held) -> Held:
+        """Return the strategy's segment with what is made of it now; a cut is remembered for all that follow."""
+        memory = self.memory
+        points = self._points(rung, plan.start, held) or ()
+        before = memory.factor
+        if rung == CUT:
+            memory.factor *= self.parameters.cut
+        factor = before if points else memory.factor
+        return held.model_copy(update={"factor": factor, "points": points})
 
     def _watched(self, plan: SegmentPlan) -> SegmentPlan:
         """Return the plan with its clauses; the cuts are in it already."""
@@ -171,6 +197,9 @@ class Recovery:
         if start >= held.plan.end:
             return
         policy = lowered(held.plan.policy, memory.factor)
+        if self.job.limits.max_change_per_step is not None:
+            points = self._points(REWIND, start, held) or ((float(start), 1.0),)
+            policy = dipped(policy, points, start, self._total)
         update = {
             "when": "now",
             "source": CURRENT,

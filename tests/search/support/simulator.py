@@ -10,6 +10,7 @@ from typing import Any
 from pacesetter.judgement import check_segment
 from pacesetter.limits import Limits
 from pacesetter.protocol import (
+    CURRENT,
     INITIAL,
     Acknowledgement,
     Authority,
@@ -169,8 +170,10 @@ class SimulatedJob:
     def _step(self) -> str | None:
         follower = self.follower
         segment, position = follower.running, follower.position
-        multiplier = segment.policy.at(position)
-        loss = self.landscape.step(multiplier * self.facts.groups[0].base_lr)
+        base_lr = self.facts.groups[0].base_lr
+        absolute = segment.policy.unit == "absolute"
+        multiplier = segment.policy.at(position) / (base_lr if absolute else 1.0)
+        loss = self.landscape.step(multiplier * base_lr)
         self.steps += 1
         units = self.units(self.steps)
         if follower.on_main_line:
@@ -241,7 +244,7 @@ class SimulatedJob:
             base_schedule=facts.base,
             capabilities=facts.capabilities,
             groups=facts.groups,
-            position=self.follower.main_position,
+            position=self.follower.main_position if segment.source == CURRENT else None,
         )
         return None if refusal is None else (refusal.code, refusal.detail)
 
