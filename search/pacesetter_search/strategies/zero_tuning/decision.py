@@ -85,7 +85,8 @@ class Decision:
     def _range_test(self, knowledge: Knowledge, valuation: Valuation, when: When) -> bool:
         """Send the range test; return False if neither it nor the rungs it leads to would be worth their cost."""
         job, memory = self.job, self.memory
-        if not self._knows("table"):
+        highest = self._probe_bounds().highest
+        if not self._knows("table") or highest < range_test.LOWEST + range_test.NARROWEST:
             memory.tested = True
             return self._rung(knowledge, valuation, when)
         longest = job.limits.max_probe_length or job.budget.total
@@ -101,7 +102,6 @@ class Decision:
             text = f"asking would gain {gain:.2g} of the log loss and cost {cost:.2g}"
             self.note("not_bought", text, **numbers)
             return False
-        highest = self._probe_bounds().highest
         plan = plans.range_plan(job, memory, length, highest, when)
         self.note("range_test", plan.reason.text, **numbers)
         self._send(plan, "range", highest)

@@ -19,6 +19,9 @@ from pacesetter_search.strategies.zero_tuning.prior import Prior
 LOWEST, HIGHEST = -24.0, 5.0
 """``log2`` of the first and the last rate (pilot): from where no weight moves to where everything diverges."""
 
+NARROWEST = 9.0
+"""Octaves below which there is nothing to test: the loss has to be flat first, and then to turn."""
+
 SHARE, SHORTEST, LONGEST = 0.015, 20, 1000
 """Length: a share of the budget, and bounds on it in steps (pilot; beyond 1000 steps an octave has 35)."""
 
@@ -113,9 +116,7 @@ def judge(rates: Sequence[float], losses: Sequence[float | None], prior: Prior) 
     sd = prior.range_sd * (NOISY_SD if noisy else 1.0)
     if index is None:
         # In noise nobody can tell that a loss did not turn.
-        return Verdict(
-            None if noisy else RangeEvidence(rates[-1], sd, turned=False), start, spread
-        )
+        return Verdict(None if noisy else RangeEvidence(rates[-1], sd, turned=False), start, spread)
     if index < flat_rows:
         return Verdict(None, start, spread)
     return Verdict(RangeEvidence(rates[index], sd), start, spread)

@@ -174,7 +174,8 @@ def _refused(body: Acknowledgement, sent: Sent, memory: Memory, decision: Decisi
         memory.plan += 1
         memory.quiet = memory.quiet or memory.plan > MOST_WAYS
     elif body.code == "ABOVE_LIMIT":
-        memory.highest = sent.log2_lr - 1.0
+        # The limits were known, so this is odd: go down faster and faster.
+        memory.highest = sent.log2_lr - 2.0 ** (memory.refusals - 1)
     elif body.code == "NO_REWIND":
         memory.may_rewind = False
     elif body.code == "NO_VALIDATION":

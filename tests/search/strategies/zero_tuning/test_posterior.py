@@ -10,8 +10,9 @@ from pacesetter_search.strategies.zero_tuning.posterior import GRID, Posterior, 
 from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 
 from tests.search.strategies.zero_tuning import reference
+from tests.search.strategies.zero_tuning.beliefs import believed
 
-PRIOR = Prior((Component(0.4, -5.0, 1.0), Component(0.6, -8.0, 2.5)))
+PRIOR = believed((0.4, -5.0, 1.0), (0.6, -8.0, 2.5))
 BOWL = [Rung(1 / 64, -8.0, 0.60), Rung(1 / 64, -6.0, 0.32), Rung(1 / 64, -4.0, 0.30)]
 LONGER = [Rung(1 / 16, -6.0, 0.10), Rung(1 / 16, -4.0, 0.19)]
 TURN = RangeEvidence(-2.0, 1.5)

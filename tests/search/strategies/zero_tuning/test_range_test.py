@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from pacesetter.protocol import StopIfAboveFirst, StopIfNonFinite
 from pacesetter_search.strategies.zero_tuning import range_test
-from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 from pacesetter_search.strategies.zero_tuning.range_test import Verdict
 
-PRIOR = Prior((Component(1.0, -8.0, 3.0),))
+from tests.search.strategies.zero_tuning.beliefs import believed
+
+PRIOR = believed((1.0, -8.0, 3.0))
 RATES = [-24.0 + 0.5 * i for i in range(59)]
 
 

@@ -10,7 +10,9 @@ from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 from pacesetter_search.strategies.zero_tuning.sampling import draw
 from pacesetter_search.strategies.zero_tuning.value import OUTCOMES, Step, Valuation
 
-PRIOR = Prior((Component(1.0, -8.0, 3.0),))
+from tests.search.strategies.zero_tuning.beliefs import believed
+
+PRIOR = believed((1.0, -8.0, 3.0))
 HORIZONS = (1 / 64, 1 / 32, 1 / 16)
 START = 2.0
 
