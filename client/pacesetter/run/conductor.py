@@ -71,6 +71,7 @@ class Conductor:
         self._waited = 0.0
         self._fell_back = False
         self._on_branch = on_branch
+        self._failure: Exception | None = None
 
     # -- step boundaries --
 
@@ -139,6 +140,12 @@ class Conductor:
     def finish(self) -> None:
         """Leave any probe and end the job where its main line stands."""
         self._perform(self.follower.finish())
+
+    def raise_failure(self) -> None:
+        """Raise what ``validate`` or ``on_branch`` raised at the end of a segment, which is reported and left by now."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def document(self) -> dict[str, int]:
         """Return the counters of the main line, as they are kept with a state."""
@@ -244,14 +251,7 @@ class Conductor:
     def _end(self, effect: fx.End) -> None:
         self.reporter.rows.close()
         self.reporter.send_rows(effect.segment.seq, effect.position)
-        loss = None
-        if (
-            effect.segment.measure.validate_at_end
-            and effect.outcome == "completed"
-            and self.validation is not None
-        ):
-            with self.ledger.spending("validation"):
-                loss = self.validation.loss()
+        loss = self._validated(effect)
         unpaired = False
         if effect.segment.kind != "main":
             self._probe_tokens += effect.tokens
@@ -260,7 +260,22 @@ class Conductor:
         self.reporter.segment_ended(effect, loss, unpaired=unpaired)
         self.guard.begin(())
         if effect.segment.kind == "branch" and effect.outcome == "completed" and self._on_branch:
-            self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")
+            try:
+                self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")
+            except Exception as error:
+                self._failure = error
+
+    def _validated(self, effect: fx.End) -> float | None:
+        """Return the validation loss if the segment asked for it; a failure is kept until the main line is back."""
+        wanted = effect.segment.measure.validate_at_end and effect.outcome == "completed"
+        if not wanted or self.validation is None:
+            return None
+        try:
+            with self.ledger.spending("validation"):
+                return self.validation.loss()
+        except Exception as error:
+            self._failure = error
+            return None
 
     @_do.register
     def _save(self, effect: fx.Save) -> str | None:

@@ -206,6 +206,7 @@ class Pace:
             conductor.orders.steps_to_exchange, max(1, FLUSH_ROWS - len(self._rows))
         )
         self._smooth = conductor.first_step.awaited is None and not follower.finished
+        conductor.raise_failure()
 
     def _checked(self, tokens: int | None, grad_norm: Scalar) -> tuple[int | None, Scalar]:
         if grad_norm is not None:

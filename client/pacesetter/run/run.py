@@ -192,6 +192,7 @@ class Run:
         )
         if failure is not None:
             raise failure
+        conductor.raise_failure()
         return self._result
 
     # -- what it stands at --

@@ -46,6 +46,8 @@ class Validation:
 
 
 def _number(returned: object) -> float:
+    if isinstance(returned, torch.Tensor):
+        returned = returned.detach()  # one that still requires a gradient would be warned of
     try:
         return float(returned)  # type: ignore[arg-type]  # whatever the training code returned
     except (TypeError, ValueError, RuntimeError) as error:
