@@ -121,3 +121,34 @@ def test_a_whole_searched_job_ends_on_the_main_line_within_its_cap(
     assert all(event["body"]["text"] for event in decisions)
     mismatches = [n for n in controller.events(job, "notice") if n["body"]["level"] == "alert"]
     assert mismatches == []
+
+
+def test_a_job_steered_for_the_end_of_its_budget_says_what_it_weighed(
+    controller: ControllerProcess,
+) -> None:
+    parameters = {
+        "objective": "horizon",
+        "lr_uncertainty": 3.0,
+        "keep_share": 0.15,
+        "decide_at": [0.3],
+    }
+    training = Training(controller, strategy="autolrs", strategy_parameters=parameters, steps=800)
+    training.step()
+    job = training.job
+
+    def is_over() -> bool:
+        """Looking at the service paces the steps, so that a plan has time to arrive."""
+        return bool(controller.get(f"/v1/jobs/{job}")) and training.run.done
+
+    training.step_until(is_over, most=1000)
+    assert training.run.on_main_line
+    training.run.finish()
+    totals = controller.get(f"/v1/jobs/{job}/ledger")["totals"]
+    decisions = {
+        event["body"]["code"]: event["body"] for event in controller.events(job, "decision")
+    }
+    assert totals["main_steps"] == 800
+    assert 0 < totals["probe_steps"] <= 120
+    assert {"worth_probing", "measured"} <= decisions.keys()
+    numbers = decisions["worth_probing"]["numbers"]
+    assert {"expected_gain", "cost", "minimum_detectable_effect"} <= numbers.keys()

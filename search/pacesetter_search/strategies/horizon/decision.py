@@ -61,8 +61,14 @@ class Decision:
         if not self._probe(position, when="end"):
             self._settle(position)
 
-    def replan(self, position: int) -> None:
-        """What was sent is void: follow the line as it is, up to the next decision."""
+    def replan(self, position: int, lateness: int | None = None) -> None:
+        """What was sent is void: follow the line as it is, up to the next decision.
+
+        Args:
+            position: Where the main line stands.
+            lateness: By how much a probe came too late, if that is all that was wrong: it is planned again, twice as
+                far ahead.
+        """
         memory = self.memory
         memory.void()
         if self._silent():
@@ -73,6 +79,10 @@ class Decision:
             self.note("gave_up", f"{MOST_REPLANS} plans came to nothing; the job goes on alone")
             return
         self._pass_marks(position)
+        if lateness is not None:
+            memory.lead = max(memory.lead, 2 * lateness)
+            if self._probe(position, when="now"):
+                return
         self._keep(position, "now")
 
     def note(self, code: str, text: str, **numbers: JsonValue) -> None:
@@ -85,7 +95,7 @@ class Decision:
         """Send a probe if one is worth its steps and allowed; return whether it was sent."""
         memory, length = self.memory, self.probe_length()
         here = [fork for fork in memory.forks if fork.mark == memory.mark]
-        lead = length if when == "now" else 0
+        lead = max(length, memory.lead) if when == "now" else 0
         start = position + lead
         if memory.blind or not memory.may_probe or len(here) >= self.parameters.probes:
             return False

@@ -72,6 +72,8 @@ class Memory(BaseModel):
     spent: int = 0
     """Clock units of all probes planned so far, with what they overshot; never given back."""
     overshoot: int = 0
+    lead: int = 0
+    """How far ahead of the job a probe is planned: it trains on while a segment travels, and the last one was late."""
     refusals: int = 0
     replans: int = 0
     may_probe: bool = True

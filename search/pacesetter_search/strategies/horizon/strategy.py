@@ -179,7 +179,8 @@ def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> 
         _refused(body, sent, memory, decision)
     elif body.code != "FINISHED":
         decision.note(body.status, f"segment {sent.seq} did not run: {body.detail or body.code}")
-        decision.replan(body.position)
+        late = body.position - sent.start
+        decision.replan(body.position, late if sent.kind == "probe" and late > 0 else None)
 
 
 def _refused(body: Acknowledgement, sent: Sent, memory: Memory, decision: Decision) -> None:

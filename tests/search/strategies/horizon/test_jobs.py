@@ -166,9 +166,12 @@ def test_a_replay_of_the_events_decides_the_same() -> None:
     assert again.states == job.controller.states
 
 
-@pytest.mark.parametrize("delay", [1, 40, 500])
-def test_segments_that_come_late_do_no_harm(delay: int) -> None:
-    assert_sound(run(delay=delay))
+@pytest.mark.parametrize(("delay", "stale"), [(1, 0), (40, 0), (150, 1), (3000, 1)])
+def test_a_probe_that_comes_too_late_is_planned_further_ahead(delay: int, stale: int) -> None:
+    job = run(delay=delay)
+    assert_sound(job)
+    assert codes(job).count("stale") == stale
+    assert ("measured" in codes(job)) == (delay < 3000)
 
 
 def test_a_job_that_falls_back_goes_on() -> None:
