@@ -9,7 +9,7 @@ from pacesetter.limits import Limits
 from pacesetter.protocol import INITIAL, Budget, Capabilities, ParameterGroup, Segment
 from pacesetter.schedules import WSD, Cosine, Schedule, Warmup
 from pacesetter_search.contract import JobFacts, Overridden, Rewound
-from pacesetter_search.strategies.zero_tuning import ZeroTuning
+from pacesetter_search.strategies.zero_tuning import ZeroTuning, value
 
 from tests.search.support.landscape import NoisyQuadratic
 from tests.search.support.peaks import KnownPeaks
@@ -25,6 +25,13 @@ FRESH_DATA = Capabilities.model_validate(
         "epoch_batches": 10 * TOTAL,
     }
 )
+
+
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the draws: what plans are worth is less exact, and whole jobs take a fifth of the time."""
+    monkeypatch.setattr(value, "DRAWS", 600)
+    monkeypatch.setattr(value, "OUTCOMES", 30)
 
 
 def zero_tuning(**parameters: Any) -> ZeroTuning:
@@ -120,8 +127,9 @@ def test_rungs_are_complete_schedules_from_the_untrained_model_on_the_same_batch
 
 
 def test_the_main_line_trains_from_the_untrained_model_on_the_first_batches() -> None:
-    job = run(landscape=NoisyQuadratic(), job=facts(lr=0.02))
-    assert job.landscape.data == TOTAL
+    landscape = NoisyQuadratic()
+    job = run(landscape=landscape, job=facts(lr=0.02))
+    assert landscape.data == TOTAL
     assert main_line(job).policy.warmup == job.facts.base.warmup
 
 
