@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,3 +185,17 @@ def test_a_board_becomes_a_table_a_document_and_a_picture(tmp_path: Path) -> Non
     assert found["standings"][0]["log_ratio"]["error"] is None
     plot(board, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_on_a_board_a_placebo_is_charged_for_the_probes_of_the_contender_it_stands_beside() -> None:
+    ours, placebo = contenders_named("no rate")
+    scores = {
+        (SHORT.name, ours.name): {100: Score(0.2, 0.25, False, 352, 320, {"main": 1.0})},
+        (SHORT.name, placebo.name): {100: Score(0.2, 0.5, False, 320, 320, {"main": 1.0})},
+    }
+    board = Board(Plan((SHORT,), (ours, placebo)), [REFERENCE], scores)
+    assert [one.steps for one in board.standings()] == pytest.approx([1.1, 1.1])
+    gap = board.against(SHORT.name, placebo.name, ours.name)
+    assert gap is not None
+    assert gap.mean == pytest.approx(math.log(2.0))
+    assert board.against(SHORT.name, ours.name, "nobody") is None
