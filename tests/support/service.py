@@ -1,10 +1,17 @@
 """A service inside the test: it answers every record at once, by a script."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from pacesetter.protocol import JobSpec, LedgerTotals, Record, Registration, Segment
+from pacesetter.protocol import (
+    JobSpec,
+    LedgerTotals,
+    Record,
+    Registration,
+    Segment,
+    SegmentEnded,
+)
 from pacesetter.schedules import Constant, Schedule
 from pacesetter.transport import Bell, MakeRecord, Transport, UnreadableSegment
 
@@ -127,6 +134,16 @@ class ScriptedTransport(Transport):
 def _silence(record: Record) -> Iterable[Segment]:
     del record
     return ()
+
+
+def after_end(replies: Mapping[int, Segment]) -> Script:
+    """Return a script that answers the end of a segment, by its ``seq``."""
+
+    def script(record: Record) -> Iterable[Segment]:
+        if isinstance(record, SegmentEnded) and record.segment in replies:
+            yield replies[record.segment]
+
+    return script
 
 
 def segment(seq: int, after: int, **changes: Any) -> Segment:

@@ -61,6 +61,15 @@ def attach(
     )
 
 
+def start(
+    transport: ScriptedTransport, **settings: Any
+) -> tuple[pacesetter.Run, Noisy, torch.optim.SGD]:
+    """Attach a new model under SGD with momentum at 0.1."""
+    model = Noisy()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return attach(model, optimizer, transport, **settings), model, optimizer
+
+
 def train(run: pacesetter.Run, model: nn.Module, data: Any = None) -> list[dict[str, Any]]:
     """Train to the end of the budget; return a row a step: position, on the main line or not, lr, loss."""
     rows = []

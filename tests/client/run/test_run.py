@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 import pacesetter
 import pytest
@@ -12,7 +11,6 @@ from pacesetter.protocol import (
     FellBack,
     Finished,
     Measurements,
-    Notice,
     Record,
     Segment,
     SegmentEnded,
@@ -21,31 +19,15 @@ from pacesetter.protocol import (
 from pacesetter.schedules import Linear, Schedule
 from pacesetter.transport import UnreadableSegment
 
-from tests.support.service import ScriptedTransport, constant, segment
-from tests.support.training import Noisy, Regression, attach, train
+from tests.support.service import ScriptedTransport, after_end, constant, segment
+from tests.support.training import Regression, start, train
 
 MAIN = segment(1, 0, when="now", length=5)
 PROBE = segment(2, 1, kind="probe", start=5, length=3, policy=constant(3.0), data="rewind")
 
 
-def start(
-    transport: ScriptedTransport, **settings: Any
-) -> tuple[pacesetter.Run, Noisy, torch.optim.SGD]:
-    model = Noisy()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return attach(model, optimizer, transport, **settings), model, optimizer
-
-
 def answers(transport: ScriptedTransport) -> list[tuple[int, str, str | None]]:
     return [(each.segment, each.status, each.code) for each in transport.of(Acknowledgement)]
-
-
-def after_end(replies: dict[int, Segment]) -> Any:
-    def script(record: Record) -> Iterable[Segment]:
-        if isinstance(record, SegmentEnded) and record.segment in replies:
-            yield replies[record.segment]
-
-    return script
 
 
 def test_a_probe_leaves_no_trace_on_the_main_line() -> None:
@@ -107,107 +89,6 @@ def test_every_nth_row_is_reported_and_always_the_last() -> None:
     train(run, model)
     positions = [p for each in transport.of(Measurements) for p in each.columns["position"]]
     assert positions == [2, 5, 8, 11, 14, 17, 19]
-
-
-def test_the_acknowledgement_says_what_each_group_showed() -> None:
-    model = Noisy()
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [model.layer.weight], "lr": 0.1},
-            {"params": [model.layer.bias], "lr": 0.01, "name": "bias"},
-        ]
-    )
-    later = segment(1, 0, when="now", length=20, policy=constant(0.5))
-    transport = ScriptedTransport(segments=[later])
-    run = attach(model, optimizer, transport)
-    train(run, model)
-    (answer,) = transport.of(Acknowledgement)
-    shown = {group.group: group for group in answer.groups}
-    assert set(shown) == {"optimizer/group0", "optimizer/bias"}
-    assert shown["optimizer/group0"].lr_before == 0.1
-    assert shown["optimizer/group0"].lr_announced == shown["optimizer/group0"].lr_after == 0.05
-    assert shown["optimizer/bias"].lr_after == 0.005
-
-
-def test_a_tensor_learning_rate_is_filled_in_place() -> None:
-    model = Noisy()
-    lr = torch.tensor(0.1, dtype=torch.float64)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, capturable=False, foreach=False)
-    run = attach(
-        model,
-        optimizer,
-        ScriptedTransport(segments=[segment(1, 0, when="now", policy=constant(2.0), length=20)]),
-    )
-    train(run, model)
-    held = optimizer.param_groups[0]["lr"]
-    assert isinstance(held, torch.Tensor)
-    assert held.item() == 0.2
-
-
-def test_a_learning_rate_that_cannot_be_read_back_is_an_alert() -> None:
-    model = Noisy()
-    lr = torch.tensor(0.1, dtype=torch.bfloat16)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, foreach=False)
-    main = segment(1, 0, when="now", length=20, policy=constant(1.234567))
-    transport = ScriptedTransport(segments=[main])
-    run = attach(model, optimizer, transport)
-    train(run, model)
-    codes = {(notice.level, notice.code) for notice in transport.of(Notice)}
-    assert ("alert", "LR_NOT_APPLIED") in codes
-
-
-class Stale(torch.optim.SGD):
-    """Steps at the learning rate it was made with, as a captured step would."""
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter.add_(parameter.grad, alpha=-0.1)
-
-
-def test_a_step_that_used_an_old_learning_rate_is_an_alert() -> None:
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(4, 512), torch.nn.Linear(512, 1))
-    optimizer = Stale(model.parameters(), lr=0.1)
-    main = segment(1, 0, when="now", length=2, policy=constant(0.01))
-    transport = ScriptedTransport(segments=[main])
-    run = attach(model, optimizer, transport, budget=pacesetter.Steps(2))
-    train(run, model)
-    run.finish()
-    (answer,) = transport.of(Acknowledgement)
-    (group,) = answer.groups
-    assert group.verification == "mismatch"
-    assert group.lr_applied == pytest.approx(0.1, rel=1e-2)
-    assert [notice.code for notice in transport.of(Notice)] == ["LR_NOT_APPLIED"]
-
-
-def test_a_live_scheduler_is_named_at_its_first_move() -> None:
-    run, model, optimizer = start(transport := ScriptedTransport())
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
-    inputs, targets = Regression().batch_at(0)
-    for _ in range(2):
-        ((model(inputs) - targets) ** 2).mean().backward()
-        if scheduler.last_epoch == 1:
-            with pytest.raises(pacesetter.LearningRateConflict, match=r"lr_scheduler\.StepLR"):
-                run.step(1.0)
-            break
-        run.step(1.0)
-        scheduler.step()
-    assert [notice.code for notice in transport.of(Notice)] == ["LR_CONFLICT"]
-
-
-def test_a_loaded_optimizer_state_is_no_conflict() -> None:
-    run, model, optimizer = start(ScriptedTransport())
-    saved = optimizer.state_dict()
-    saved["param_groups"][0]["lr"] = 0.004
-    inputs, targets = Regression().batch_at(0)
-    ((model(inputs) - targets) ** 2).mean().backward()
-    run.step(1.0)
-    optimizer.load_state_dict(saved)
-    ((model(inputs) - targets) ** 2).mean().backward()
-    assert run.step(1.0)
-    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_a_segment_above_the_limits_is_refused_and_training_goes_on() -> None:
@@ -387,53 +268,6 @@ def test_an_exception_leaves_the_probe_and_is_not_masked() -> None:
     assert transport.of(SegmentEnded)[-1].code == "ABANDONED"
 
 
-def test_validation_leaves_no_trace() -> None:
-    def validate() -> float:
-        torch.rand(100)
-        model.eval()
-        return 2.5
-
-    measured = segment(
-        2, 1, kind="probe", start=5, length=3, data="rewind", measure={"validate_at_end": True}
-    )
-    transport = ScriptedTransport(
-        after_end({2: segment(3, 2, start=5, length=15)}), [MAIN, measured]
-    )
-    run, model, _ = start(transport, validate=validate)
-    rows = train(run, model)
-    plain, plain_model, _ = start(ScriptedTransport())
-    undisturbed = train(plain, plain_model)
-    assert transport.of(SegmentEnded)[1].validation_loss == 2.5
-    assert [row["loss"] for row in rows if row["main"]] == [row["loss"] for row in undisturbed]
-    assert model.training
-
-
-def test_tokens_drive_the_clock_and_may_overshoot() -> None:
-    transport = ScriptedTransport(segments=[segment(1, 0, when="now", length=20)])
-    run, model, _ = start(transport, budget=pacesetter.Tokens(100))
-    rows = train(run, model)
-    assert [row["position"] for row in rows] == list(range(0, 104, 8))
-    ended = transport.of(SegmentEnded)
-    assert (ended[0].position, ended[0].steps, ended[0].tokens) == (24, 3, 24)
-
-
-def test_a_budget_in_tokens_needs_their_count() -> None:
-    run, _model, _optimizer = start(ScriptedTransport(), budget=pacesetter.Tokens(100))
-    with pytest.raises(pacesetter.ConfigurationError, match=r"run\.count"):
-        run.step(1.0)
-
-
-def test_a_changed_batch_size_is_reported_once() -> None:
-    transport = ScriptedTransport()
-    run, model, _ = start(transport, budget=pacesetter.Steps(40))
-    inputs, targets = Regression().batch_at(0)
-    while not run.done:
-        ((model(inputs) - targets) ** 2).mean().backward()
-        run.step(1.0, tokens=100 if run.position < 20 else 200)
-    (notice,) = transport.of(Notice)
-    assert (notice.code, notice.numbers) == ("BATCH_CHANGED", {"before": 100, "after": 200})
-
-
 def test_the_session_says_where_it_begins() -> None:
     transport = ScriptedTransport()
     run, model, _ = start(transport)
@@ -441,54 +275,3 @@ def test_the_session_says_where_it_begins() -> None:
     began = transport.records[0]
     assert isinstance(began, SessionBegan)
     assert (began.number, began.position, began.resumed, began.world_size) == (1, 0, False, 1)
-
-
-def test_norms_and_clipping_are_measured_before_the_step() -> None:
-    transport = ScriptedTransport()
-    run, model, _ = start(transport, statistics=("grad_norm", "grad_norm_l1", "parameter_norm"))
-    for inputs, targets in run.batches(Regression()):
-        loss = ((model(inputs) - targets) ** 2).mean()
-        loss.backward()
-        expected = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        run.step(loss, max_grad_norm=1.0)
-    columns = transport.of(Measurements)[-1].columns
-    assert columns["grad_norm"][-1] == pytest.approx(expected.norm().item(), rel=1e-6)
-    assert columns["grad_norm_l1"][-1] == pytest.approx(expected.abs().sum().item(), rel=1e-6)
-    assert len(columns["parameter_norm"]) == len(columns["loss"])
-    rate = run.finish().clip_rate
-    assert rate is not None
-    assert 0.0 < rate <= 1.0
-
-
-def test_an_overflow_skips_the_step_and_the_schedule() -> None:
-    model = Noisy()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    transport = ScriptedTransport()
-    run = attach(model, optimizer, transport, scaler=scaler, budget=pacesetter.Steps(4))
-    taken = []
-    for step, (inputs, targets) in enumerate(run.batches(Regression())):
-        loss = ((model(inputs) - targets) ** 2).mean()
-        scaler.scale(loss * (float("inf") if step == 1 else 1.0)).backward()
-        taken.append(run.step(loss))
-    assert taken == [True, False, True, True, True]
-    assert run.finish().skipped_steps == 1
-    assert transport.of(Measurements)[-1].columns["position"] == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("at", [2, 6])
-def test_a_group_added_in_mid_run_is_told_once_and_left_alone(at: int) -> None:
-    transport = ScriptedTransport(after_end({2: segment(3, 2, start=5, length=15)}), [MAIN, PROBE])
-    run, model, optimizer = start(transport)
-    extra = torch.nn.Parameter(torch.ones(3))
-    for inputs, targets in run.batches(Regression()):
-        # At 6 a probe is on the way: the main line that it left has never seen the group.
-        if run.position == at and len(optimizer.param_groups) == 1:
-            optimizer.add_param_group({"params": [extra], "lr": 0.007})
-        (((model(inputs) - targets) ** 2).mean() + extra.sum()).backward()
-        run.step(1.0, tokens=8)
-    assert run.finish().completed
-    (notice,) = transport.of(Notice)
-    assert (notice.code, notice.numbers) == ("GROUP_NOT_DRIVEN", {"group": "optimizer/group1"})
-    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.007]
-    assert run.learning_rates().keys() == {"optimizer/group0"}
