@@ -8,7 +8,7 @@ import pacesetter
 import pytest
 import torch
 from pacesetter.errors import ConfigurationError
-from pacesetter.protocol import Finished, Measurements
+from pacesetter.protocol import Measurements
 
 from tests.support.service import ScriptedTransport
 from tests.support.training import Noisy, Regression, attach
@@ -62,34 +62,6 @@ def test_a_count_in_another_type_moves_the_clock_as_an_int(tokens: Any) -> None:
     run.step(1.0, tokens=tokens)
     assert run.position == 8
     assert type(run.position) is int
-
-
-def test_a_validation_that_raises_at_the_end_loses_nothing() -> None:
-    def validate() -> float:
-        raise ZeroDivisionError("no batches")
-
-    run, _, transport = start(budget=pacesetter.Steps(3), validate=validate)
-    for _ in run.batches(Regression()):
-        run.step(1.0)
-    with pytest.raises(ZeroDivisionError, match="no batches"):
-        run.finish()
-    (finished,) = transport.of(Finished)
-    assert (finished.completed, finished.validation_loss) == (True, None)
-    assert transport.closed
-    assert run.finish().validation_loss is None
-
-
-@pytest.mark.parametrize("returned", [None, torch.ones(3), "low"])
-def test_a_validation_that_returns_no_number_is_named(returned: Any) -> None:
-    run, _, transport = start(validate=lambda: returned)
-    with pytest.raises(ConfigurationError, match=r"validate\(\) returned"):
-        run.finish()
-    assert transport.closed
-
-
-def test_a_validation_that_cannot_be_called_is_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="validate is a int"):
-        start(validate=3)
 
 
 @pytest.mark.parametrize("budget", [1000, None, "1000"])
