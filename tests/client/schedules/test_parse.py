@@ -1,8 +1,10 @@
 """Documents that somebody else wrote."""
 
+import json
+
 import pytest
 from pacesetter.errors import ScheduleError
-from pacesetter.schedules import KNOWN_FAMILIES, Linear, Schedule, parse_schedule
+from pacesetter.schedules import KNOWN_FAMILIES, WSD, Linear, Schedule, Warmup, parse_schedule
 
 
 def test_known_families_are_all_of_the_union() -> None:
@@ -16,6 +18,23 @@ def test_known_families_are_all_of_the_union() -> None:
         "table",
         "wsd",
     )
+
+
+def test_a_written_document_names_its_version_and_family() -> None:
+    schedule = Schedule(length=10, floor=0.1, warmup=Warmup(length=2), body=WSD(cooldown=0.5))
+
+    # What services and jobs of other releases read: another key or default is another version.
+    assert json.loads(schedule.model_dump_json()) == {
+        "kind": "schedule",
+        "version": 1,
+        "unit": "relative",
+        "zero": 0,
+        "length": 10,
+        "peak": 1.0,
+        "floor": 0.1,
+        "warmup": {"length": 2, "start": 0.01},
+        "body": {"family": "wsd", "cooldown": 0.5, "shape": "linear", "end": None},
+    }
 
 
 @pytest.mark.parametrize(
