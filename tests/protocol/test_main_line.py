@@ -109,7 +109,7 @@ def test_a_probe_whose_loss_is_not_finite_ends_at_once_and_the_search_goes_on(
 def test_losses_that_are_not_finite_are_recorded_as_such_and_training_goes_on(
     controller: ControllerProcess,
 ) -> None:
-    training = Training(controller, steps=30)
+    training = Training(controller, steps=30, strategy_parameters={"guard": False})
     spoilt = {5: float("nan"), 6: float("inf"), 7: float("-inf")}
     for position in range(30):
         training.step(spoil=spoilt.get(position, 1.0))
