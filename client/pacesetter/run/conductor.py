@@ -142,7 +142,7 @@ class Conductor:
         self._perform(self.follower.finish())
 
     def raise_failure(self) -> None:
-        """Raise what ``validate`` or ``on_branch`` raised at the end of a segment, which is reported and left by now."""
+        """Raise what ``validate`` or ``on_branch`` raised at a segment's end, which is reported and left by now."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
