@@ -62,7 +62,7 @@ def train_with_norms(scaler: Any, micro_batches: int = 1) -> tuple[list[Any], to
     )
     for number, (inputs, targets) in enumerate(run.batches(Regression()), start=1):
         loss = ((model(inputs) - targets) ** 2).mean() / micro_batches
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         if number % micro_batches == 0:
             run.step(loss, max_grad_norm=0.5)
     run.finish()
@@ -106,7 +106,7 @@ def test_the_clip_rate_is_the_share_of_steps_above_the_bound(scaled: bool) -> No
         if scaled and run.position == 100 and not overflows:
             norm, overflows = float("inf"), 1  # not a step, so no part of the share either
         loss = (weight * torch.tensor([norm, 0.0, 0.0, 0.0])).sum()
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         run.step(1.0, max_grad_norm=1.0)
     result = run.finish()
     assert result.skipped_steps == overflows

@@ -92,6 +92,7 @@ def test_a_low_start_ends_better_than_the_base_schedule() -> None:
 def test_siblings_see_the_same_batches() -> None:
     job = uneventful()
     assert all(one.data == "rewind" for one in job.controller.segments if one.kind == "probe")
+    assert isinstance(job.landscape, NoisyQuadratic)
     assert job.landscape.data == SHORT
 
 
