@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pacesetter.protocol import Segment, SegmentPlan
+from pacesetter.protocol import GUARD, Segment, SegmentPlan
 from pacesetter_search.contract import Registered, Rewound
 
 from pacesetter_service.jobs.open_job import OpenJob
@@ -36,7 +36,9 @@ def still_stands(job: OpenJob, request: PlanRequest) -> bool:
 def first_obstacle(job: OpenJob, plans: Sequence[SegmentPlan], facts: Facts) -> str | None:
     """Return why one of the plans must not be sent, or None."""
     names = segments.checkpoint_names(job.tx, job.id)
-    probed = segments.planned_probe(job.tx, job.id)
+    # What the guard sends in trouble takes the place of all that waits, and repeats what waited behind it.
+    anew = bool(plans) and plans[0].when == "now" and plans[0].origin == GUARD
+    probed = segments.planned_probe(job.tx, job.id, waiting=not anew)
     for plan in plans:
         found = obstacle(plan, facts, names, probed)
         if found is not None:

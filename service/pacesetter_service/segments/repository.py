@@ -18,6 +18,7 @@ _PLANNED_PROBE = select(func.coalesce(func.sum(_SEGMENTS.c.length), 0)).where(
     _SEGMENTS.c.kind == "probe",
     _SEGMENTS.c.status.in_(("sent", "applied", "unpaired", "proposed")),
 )
+_BEGUN_PROBE = _PLANNED_PROBE.where(_SEGMENTS.c.status != "sent")
 _CHECKPOINT_NAMES = select(CheckpointRow.__table__.c.name).where(
     CheckpointRow.__table__.c.job == bindparam("of_job")
 )
@@ -61,9 +62,10 @@ def segment_kinds(tx: Transaction, job: str) -> dict[int, str]:
     return {0: "main"} | {row.seq: row.kind for row in rows}
 
 
-def planned_probe(tx: Transaction, job: str) -> int:
-    """Return the clock units of the probes that were sent and kept."""
-    return int(tx.execute(_PLANNED_PROBE, {"of_job": job}).scalar_one())
+def planned_probe(tx: Transaction, job: str, *, waiting: bool = True) -> int:
+    """Return the clock units of the probes that were sent and kept; with ``waiting`` those that have not begun too."""
+    wanted = _PLANNED_PROBE if waiting else _BEGUN_PROBE
+    return int(tx.execute(wanted, {"of_job": job}).scalar_one())
 
 
 def checkpoint_names(tx: Transaction, job: str) -> set[str]:
