@@ -20,6 +20,7 @@ from benchmarks.quality.contenders import Steered, contenders_named
 from benchmarks.quality.pool import Pool
 from benchmarks.quality.references import chosen_shapes, chosen_tasks
 from benchmarks.quality.report import document, plot, table
+from benchmarks.quality.results import page
 from demo.service import serving
 
 QUICK_TASKS, QUICK_SEEDS, QUICK_SHAPES = "digits-logistic,digits-autoencoder", 3, "linear,wsd50"
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--cache", type=Path, default=DEFAULT_FOLDER)
     found.add_argument("--processes", type=int, default=2)
     found.add_argument("--results", type=Path, metavar="FILE", help="write the tables as Markdown")
+    found.add_argument("--title", default="Named tasks", help="heading of these tables")
     found.add_argument("--plot", type=Path, metavar="FILE", help="save the picture")
     return found
 
@@ -82,31 +84,6 @@ def reported(board: Board) -> reporting.Report:
     return report
 
 
-def markdown(board: Board, report: reporting.Report) -> str:
-    """Return the tables with where and when they were measured."""
-    made = report.document()
-    plan = board.plan
-    where = (
-        f"{made['began'][:10]}, commit {made['commit']}, {made['machine']['cores']} cores, Python "
-        f"{made['machine']['python']}, torch {made['versions']['torch']}; budget {plan.scale:g} T, at most "
-        f"{1.0 + plan.cap:.2f} of it used."
-    )
-    bars = "\n".join(
-        f"| {row.figure} | {_cell(row.value)} {row.unit} | {row.bar or ''} | {_met(row.met)} |"
-        for row in report.rows
-    )
-    heading = "| bar | measured | wanted | met |\n| --- | ---: | --- | --- |\n"
-    return f"# Quality of the search\n\n{where}\n\n{heading}{bars}\n\n{table(board)}"
-
-
-def _cell(value: float | str | None) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _met(met: bool | None) -> str:
-    return "" if met is None else "yes" if met else "**no**"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing, print the tables, and write what was asked for."""
     given = parser().parse_args(argv)
@@ -116,11 +93,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = reported(board)
     print(table(board))
     report.print()
+    whole = {**report.document(), **document(board)}
     if given.json:
-        whole = {**report.document(), **document(board)}
         Path(given.json).write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
     if given.results:
-        given.results.write_text(markdown(board, report))
+        given.results.write_text(page([(given.title, whole)]))
     if given.plot:
         plot(board, given.plot)
 

@@ -28,6 +28,7 @@ def document(board: Board) -> dict[str, Any]:
     plan = board.plan
     found = {
         "failures": list(board.failures),
+        "tables": table(board),
         "scale": plan.scale,
         "cap": plan.cap,
         "references": [_reference(reference) for reference in board.references],
@@ -99,7 +100,7 @@ def _over_all(board: Board, standings: Sequence[Standing]) -> str:
         found = [one for one in standings if one.contender == contender.name]
         if found:
             lines.append(_overall_line(contender.name, found))
-    return "## All tasks\n\nLoss above the tuned best of each task.\n\n" + _rows(headings, lines)
+    return "### All tasks\n\nLoss above the tuned best of each task.\n\n" + _rows(headings, lines)
 
 
 def _overall_line(name: str, found: Sequence[Standing]) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ def _heading(reference: Reference) -> str:
     mean = sum(at_budget) / len(at_budget)
     falls = "" if buys_loss(reference) else "; more steps do not clearly lower it: read the regret"
     return (
-        f"## {task.name}\n\n{task.optimizer}, T = {reference.steps}. Tuned best: {reference.shape} at 2^"
+        f"### {task.name}\n\n{task.optimizer}, T = {reference.steps}. Tuned best: {reference.shape} at 2^"
         f"{reference.log2_lr:g}, {mean:.4g} (seed sd {reference.seed_sd:.2g}, {len(at_budget)} seeds), found with "
         f"{reference.swept_steps / reference.steps:.0f} runs a seed{falls}."
     )

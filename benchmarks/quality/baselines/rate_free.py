@@ -49,9 +49,10 @@ def _prodigy(task: Task, model: nn.Module, total: int) -> Optimizer:
     from prodigyopt import Prodigy
 
     del total
-    built: Optimizer = Prodigy(
-        model.parameters(), weight_decay=_weight_decay(task), safeguard_warmup=True
-    )
+    built: Optimizer
+    with contextlib.redirect_stdout(io.StringIO()):  # it says on every start what it was told
+        decay = _weight_decay(task)
+        built = Prodigy(model.parameters(), weight_decay=decay, safeguard_warmup=True)
     return built
 
 
@@ -61,7 +62,7 @@ def _d_adaptation(task: Task, model: nn.Module, total: int) -> Optimizer:
     del total
     decay = _weight_decay(task)
     built: Optimizer
-    with contextlib.redirect_stdout(io.StringIO()):  # it says on every start what it was told
+    with contextlib.redirect_stdout(io.StringIO()):
         if _is_sgd(task):
             built = DAdaptSGD(model.parameters(), momentum=_momentum(task), weight_decay=decay)
         else:

@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,10 +21,12 @@ from benchmarks.quality.contenders import (
 )
 from benchmarks.quality.contests import SteeredContest, contests
 from benchmarks.quality.report import document, plot, table
+from benchmarks.quality.results import page
 from benchmarks.quality.score import Score
 from benchmarks.quality.steered import Steering, run_steered
 from benchmarks.quality.tasks import TASKS, named
 from benchmarks.quality.tuned import Reference
+from benchmarks.reporting import Report
 
 (LOGISTIC,) = named("digits-logistic")
 SHORT = replace(LOGISTIC, steps=320)
@@ -183,6 +186,12 @@ def test_a_board_becomes_a_table_a_document_and_a_picture(tmp_path: Path) -> Non
     found = document(board)
     assert [row["contender"] for row in found["standings"]] == ["good", "bad"]
     assert found["standings"][0]["log_ratio"]["error"] is None
+    rows = {"figure": "a figure", "value": 0.5, "unit": "%", "bar": "<= 1", "met": False}
+    whole = {**Report("quality").document(), **found, "rows": [rows]}
+    both = page([("Drawn", whole), ("Named", json.loads(json.dumps(whole)))])
+    assert both.index("## Drawn") < both.index("## Named")
+    assert both.count("| a figure | 0.5 % | <= 1 | **no** |") == 2
+    assert both.count("| good | +0.0 % |") == 4  # over all tasks, and on this one
     plot(board, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
 
