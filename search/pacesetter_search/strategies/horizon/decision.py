@@ -230,7 +230,12 @@ class Decision:
 
     def _settle(self, position: int) -> None:
         """Choose how to go on from everything measured, and send it."""
-        ways = candidates(self.job, self.memory, self.parameters, position)
+        here = [fork for fork in self.memory.forks if fork.mark == self.memory.mark]
+        if all(fork.diverged or not fork.losses for fork in here):
+            self.note("no_evidence", "no probe was measured to its end; the schedule goes on")
+            self._keep(position, "end")
+            return
+        ways = self._ways(position, here)
         view = outlook(self.job, self.memory, ways, position, self._seed)
         if view is None:
             self.note("no_law", "no law could be fitted to what was measured; the schedule goes on")
@@ -247,6 +252,12 @@ class Decision:
         text = f"{_words(ways[index])} saves {view.gains[index]:.2%} with {view.wins[index]:.0%} certainty"
         self.note("changed", text, **numbers)
         self._main(position, ways[index].policy, "end", text, numbers)
+
+    def _ways(self, position: int, here: list[Fork]) -> list[Candidate]:
+        """Return the ways to go on, without those at or above a rate that has just diverged."""
+        diverged = min((fork.multiplier for fork in here if fork.diverged), default=math.inf)
+        every = candidates(self.job, self.memory, self.parameters, position)
+        return [way for way in every if way.stays or way.multiplier < diverged]
 
     def _numbers(self, view: Outlook, index: int) -> dict[str, JsonValue]:
         hope = view.most_promising()

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from pacesetter.protocol import Budget, Capabilities, ParameterGroup, Segment
+from pacesetter.protocol import Budget, Capabilities, ParameterGroup, Segment, SegmentEnded
 from pacesetter.schedules import Cosine, Schedule
 from pacesetter_search.contract import JobFacts, Overridden, Rewound, Strategy
 from pacesetter_search.strategies import get_strategy
@@ -150,6 +150,19 @@ def test_rates_that_diverge_are_stopped_early_and_not_chosen() -> None:
     stopped = [entry for entry in job.controller.log if entry.code == "diverged"]
     assert stopped
     assert job.probe_units < sum(probe.length for probe in probes(job))
+
+
+def test_nothing_is_changed_on_probes_that_all_diverged() -> None:
+    job = SimulatedJob(horizon(**QUICK), facts(), ExpectedQuadratic()).controller
+    for event in uneventful().controller.events:
+        body = event.body
+        if isinstance(body, SegmentEnded) and body.kind == "probe":
+            body = body.model_copy(update={"outcome": "stopped", "code": "NON_FINITE"})
+        decided = job.tell(body)
+        if "no_evidence" in {entry.code for entry in job.log}:
+            break
+    (answer,) = decided
+    assert (answer.kind, answer.policy) == ("main", facts().base)
 
 
 def test_reports_may_be_cut_anywhere() -> None:
