@@ -1,10 +1,12 @@
 """Whatever happens to a job, a strategy answers, keeps to its bounds and stays JSON."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pacesetter.judgement import check_segment
 from pacesetter.protocol import (
@@ -29,13 +31,15 @@ from pacesetter_search.contract import (
 )
 from pacesetter_search.strategies import get_strategy
 
-from tests.search.support.simulator import job_facts
+from tests.search.support.landscape import NoisyQuadratic
+from tests.search.support.simulator import SimulatedJob, job_facts
 
 TOTAL = 400
 CAP = 0.3
 LIMITS = {"max_multiplier": 3.0, "min_multiplier": 0.0}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed": ("fixed", {}),
+    "zero_tuning": ("zero_tuning", {}),
     "stage": ("autolrs", {"candidates": 4}),
     "horizon": (
         "autolrs",
@@ -48,6 +52,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+QUICK = [kind for kind in KINDS if kind != "zero_tuning"]
 losses = st.none() | st.floats() | st.floats(0.1, 5.0)
 segments = st.integers(0, 12)
 positions = st.integers(0, TOTAL + 50)
@@ -136,12 +141,17 @@ def feed(kind: str, events: list[Body]) -> tuple[list[SegmentPlan], list[str], i
     return sent, states, sum(one.length for one in sent if one.kind == "probe")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-@given(events=st.lists(bodies, max_size=25))
-def test_any_events_are_answered_within_bounds(kind: str, events: list[Body]) -> None:
+def some(examples: int) -> settings:
+    """Return the settings of a property that is looked at ``examples`` times, the same ones on every run."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=True,
+    )
+
+
+def assert_any_events_are_answered_within_bounds(kind: str, events: list[Body]) -> None:
     facts = job_facts(TOTAL, overhead_cap=CAP, limits=LIMITS)
     sent, states, probes = feed(kind, events)
     assert probes <= CAP * TOTAL
@@ -151,14 +161,20 @@ def test_any_events_are_answered_within_bounds(kind: str, events: list[Body]) ->
     assert (again[0], again[1]) == (sent, states)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fixed"])
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-@given(data=st.data())
-def test_events_about_live_segments_are_answered_within_bounds(
-    kind: str, data: st.DataObject
-) -> None:
+@pytest.mark.parametrize("kind", QUICK)
+@some(40)
+@given(events=st.lists(bodies, max_size=25))
+def test_any_events_are_answered_within_bounds(kind: str, events: list[Body]) -> None:
+    assert_any_events_are_answered_within_bounds(kind, events)
+
+
+@some(4)
+@given(events=st.lists(bodies, max_size=25))
+def test_any_events_are_answered_within_bounds_by_zero_tuning(events: list[Body]) -> None:
+    assert_any_events_are_answered_within_bounds("zero_tuning", events)
+
+
+def assert_events_about_live_segments_are_answered(kind: str, data: st.DataObject) -> None:
     """Random numbers rarely meet a live segment; here every event is about the newest ones."""
     strategy, facts = steering(kind), job_facts(TOTAL, overhead_cap=CAP, limits=LIMITS)
     state, sent = strategy.initial(facts), 0
@@ -179,3 +195,72 @@ def test_events_about_live_segments_are_answered_within_bounds(
         if isinstance(body, Finished):
             body = Rewound(position=body.position)
     assert probes <= CAP * TOTAL
+
+
+@pytest.mark.parametrize("kind", [kind for kind in QUICK if kind != "fixed"])
+@some(30)
+@given(data=st.data())
+def test_events_about_live_segments_are_answered_within_bounds(
+    kind: str, data: st.DataObject
+) -> None:
+    assert_events_about_live_segments_are_answered(kind, data)
+
+
+@some(4)
+@given(data=st.data())
+def test_events_about_live_segments_are_answered_within_bounds_by_zero_tuning(
+    data: st.DataObject,
+) -> None:
+    assert_events_about_live_segments_are_answered("zero_tuning", data)
+
+
+@dataclass
+class WildLosses(NoisyQuadratic):
+    """Losses that have nothing to do with the rate: any trend, noise of any size, now and then not finite."""
+
+    level: float = 1.0
+    trend: float = 0.0
+    roughness: float = 0.1
+    broken: float = 0.0
+
+    def step(self, lr: float) -> float:
+        """Return a loss that depends on the place in the data only."""
+        generator = np.random.default_rng([self.seed, self.data])
+        self.data += not self.holding
+        if generator.uniform() < self.broken:
+            return float(generator.choice([np.nan, np.inf, -np.inf, 1e200]))
+        return self._loss() + self.roughness * float(generator.standard_normal())
+
+    def validate(self) -> float:
+        """Return the trend."""
+        return self._loss()
+
+    def _loss(self) -> float:
+        return self.level + self.trend * self.data / TOTAL
+
+
+@pytest.mark.parametrize("kind", ["stage", "horizon"])
+@some(12)
+@given(
+    level=st.floats(-10.0, 1e6),
+    trend=st.floats(-1e3, 1e3),
+    roughness=st.just(0.0) | st.floats(1e-6, 1e3),
+    broken=st.sampled_from([0.0, 0.0, 0.01, 0.3]),
+    seed=st.integers(0, 100),
+)
+@example(level=2.0, trend=-1.5, roughness=1e-3, broken=0.0, seed=1)  # probes, fits laws
+@example(level=2.0, trend=-1.5, roughness=1e-3, broken=0.02, seed=2)
+@example(level=2.0, trend=-5.0, roughness=1e-3, broken=0.0, seed=3)  # below zero at the end
+def test_whole_jobs_with_any_losses_keep_to_everything(
+    kind: str, level: float, trend: float, roughness: float, broken: float, seed: int
+) -> None:
+    facts = job_facts(TOTAL, overhead_cap=CAP, limits=LIMITS, seed=seed)
+    losses = WildLosses(level=level, trend=trend, roughness=roughness, broken=broken, seed=seed)
+    job = SimulatedJob(steering(kind), facts, losses).run()
+    assert len(job.main_losses) == TOTAL
+    assert job.probe_units <= CAP * TOTAL
+    assert "refused" not in {entry.code for entry in job.controller.log}
+    again = SimulatedJob(steering(kind), facts, losses).controller
+    for event in job.controller.events:
+        again.tell(event.body)
+    assert again.segments == job.controller.segments
