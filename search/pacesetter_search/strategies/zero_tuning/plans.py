@@ -23,10 +23,10 @@ from pacesetter_search.strategies.zero_tuning.knowledge import ORIGIN
 from pacesetter_search.strategies.zero_tuning.memory import Memory
 
 STOP_DECAY = 0.8
-STOP_RATIO = 3.0
-STOP_SPREADS = 4.0
-"""A rung has diverged once its average loss (over about five steps) is three times the untrained model's (pilot), and
-by four times the noise of one batch above it."""
+STOP_RATIO = 10.0
+STOP_SPREADS = 10.0
+"""A rung has diverged once its average loss (over about five steps) is ten times the untrained model's, and ten times
+the noise of one batch above it. At three times (pilot) runs were ended whose decay would have made them good."""
 
 MOST_WARMUP = 0.25
 """Longest warm-up of the main line, as a share of the budget, where ``max_change_per_step`` wants a slower rise."""

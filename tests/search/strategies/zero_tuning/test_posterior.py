@@ -6,7 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pacesetter_search.strategies.zero_tuning.evidence import RangeEvidence, Rung
-from pacesetter_search.strategies.zero_tuning.posterior import GRID, Posterior, ceiling_of
+from pacesetter_search.strategies.zero_tuning.posterior import (
+    CHOICE_CEILING,
+    GRID,
+    Posterior,
+    ceiling_of,
+)
 from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 
 from tests.search.strategies.zero_tuning import reference
@@ -99,7 +104,9 @@ def test_the_best_rate_lies_below_the_mean_because_too_high_costs_more() -> None
     best, regret = found.best()
     assert found.mean - 1.5 < best < found.mean - 0.1
     assert regret == pytest.approx(float(found.regret(np.array([best]))[0]))
-    assert regret <= found.regret(np.array([best - 0.5, best + 0.5, found.mean])).min()
+    bounded = found.regret(np.array([best, best - 0.5, best + 0.5, found.mean]), CHOICE_CEILING)
+    assert bounded.argmin() == 0
+    assert bounded.max() < CHOICE_CEILING < found.regret(np.array([best + 6.0]))[0]
 
 
 def test_the_best_rate_keeps_to_its_bounds() -> None:
