@@ -315,6 +315,7 @@ class Conductor:
             undone = self.step - int(document["step"])
             self.ledger.undo(max(0, undone), max(0, self.tokens - int(document["tokens"])))
             self._count_from(document)
+            self.guard.restored()
 
     @_do.register
     def _release(self, effect: fx.Release) -> None:
