@@ -1,6 +1,7 @@
 """``make demo``: the service on SQLite, a real model, and the same poor learning rate steered and unsteered."""
 
 import argparse
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def split_by_segment(curve: dict[str, Any]) -> list[report.Stretch]:
             last = report.Stretch(kind, [], [], [])
             stretches.append(last)
         last.positions.append(int(position))
-        last.losses.append(float(loss))
+        last.losses.append(math.nan if loss is None else float(loss))
         last.learning_rates.append(float(learning_rate))
     return stretches
 

@@ -93,9 +93,7 @@ def train_steered(
         external_id=external_id,
         budget=pacesetter.Steps(steps),
         validate=lambda: evaluate(model, corpus.validation_a),
-        strategy="autolrs",
-        strategy_parameters={"objective": "stage", "min_multiplier": 0.3, "max_multiplier": 1000.0},
-        limits=pacesetter.Limits(max_multiplier=1000.0),
+        strategy="zero_tuning",
         url=url,
         seed=SEED,
     )
