@@ -117,8 +117,10 @@ def test_a_loaded_optimizer_state_is_no_conflict() -> None:
 
 @pytest.mark.parametrize("at", [2, 6])
 def test_a_group_added_in_mid_run_is_told_once_and_left_alone(at: int) -> None:
-    transport = ScriptedTransport(after_end({2: segment(3, 2, start=5, length=15)}), [MAIN, PROBE])
-    run, model, optimizer = start(transport)
+    # Long enough for several reports, each of which looks for groups.
+    rest = segment(3, 2, start=5, length=495)
+    transport = ScriptedTransport(after_end({2: rest}), [MAIN, PROBE])
+    run, model, optimizer = start(transport, budget=pacesetter.Steps(500))
     extra = torch.nn.Parameter(torch.ones(3))
     for inputs, targets in run.batches(Regression()):
         # At 6 a probe is on the way: the main line that it left has never seen the group.

@@ -62,7 +62,7 @@ def train_with_norms(scaler: Any, micro_batches: int = 1) -> tuple[list[Any], to
     )
     for number, (inputs, targets) in enumerate(run.batches(Regression()), start=1):
         loss = ((model(inputs) - targets) ** 2).mean() / micro_batches
-        (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        (loss if scaler is None else scaler.scale(loss)).backward()
         if number % micro_batches == 0:
             run.step(loss, max_grad_norm=0.5)
     run.finish()
