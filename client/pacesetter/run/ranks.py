@@ -4,7 +4,9 @@ Control travels as JSON in uint8 tensors over a gloo group of its own, so it nev
 never unpickles anything.
 """
 
+import atexit
 import json
+import logging
 import struct
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,8 +15,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+logger = logging.getLogger("pacesetter")
+
 GROUP_TIMEOUT_SECONDS = 600.0
 """Timeout of the control group; every wait for the service stays below half of it."""
+
+EXIT_SECONDS = 2.0
+"""Longest wait for the other ranks where the process ends amid an exchange."""
 
 FIRST_BYTES = 248
 """What travels with the length in one message: all there is in an exchange without news."""
@@ -62,6 +69,8 @@ class GlooRanks(Ranks):
         self.world_size = dist.get_world_size()
         self.speaks = dist.get_rank() == 0
         self.group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        self._begun: dist.Work | None = None
+        atexit.register(self._settle)  # the run itself may be gone by then
 
     def share(self, document: Any) -> Any:
         """Return rank 0's ``document`` on every rank."""
@@ -87,7 +96,7 @@ class GlooRanks(Ranks):
     def begin_sharing(self, numbers: list[int]) -> Callable[[], list[int]]:
         """Send rank 0's ``numbers`` on their way."""
         shared = torch.tensor(numbers, dtype=torch.int64)
-        work = dist.broadcast(shared, src=0, group=self.group, async_op=True)
+        work = self._begun = dist.broadcast(shared, src=0, group=self.group, async_op=True)
 
         def finish() -> list[int]:
             work.wait()
@@ -95,6 +104,15 @@ class GlooRanks(Ranks):
             return arrived
 
         return finish
+
+    def _settle(self) -> None:
+        """Wait a little for what was begun: an interpreter that ends amid a collective call may abort."""
+        if self._begun is None or self._begun.is_completed():
+            return
+        try:
+            self._begun.wait(timedelta(seconds=EXIT_SECONDS))
+        except RuntimeError as error:
+            logger.info("an exchange with the other ranks was still under way at exit: %s", error)
 
     def mean(self, values: list[float]) -> list[float]:
         """Return the mean over ranks of each value."""
