@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pacesetter.protocol import (
@@ -89,14 +88,24 @@ def feed(strategy: Strategy, draw: st.DataObject) -> list[SegmentPlan]:
     return sent
 
 
-@pytest.mark.parametrize("name", ["fixed", "autolrs"])
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 @given(data=st.data())
-def test_any_events_are_answered_within_bounds(name: str, data: st.DataObject) -> None:
-    parameters = {"candidates": 3} if name == "autolrs" else {}
-    inner = get_strategy(name).from_document(parameters)
+def test_any_events_are_answered_within_bounds(data: st.DataObject) -> None:
+    check(get_strategy("fixed").from_document({}), data)
+
+
+# Few draws: a decision of this strategy may fit a surrogate, and its own properties are tested elsewhere.
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+@given(data=st.data())
+def test_any_events_are_answered_within_bounds_above_a_search(data: st.DataObject) -> None:
+    check(get_strategy("autolrs").from_document({"candidates": 3}), data)
+
+
+def check(inner: Strategy, data: st.DataObject) -> None:
     sent = feed(Guarded(inner, GuardParameters(interventions=MOST)), data)
     for one in sent:
         assert 0 <= one.start < one.end <= TOTAL
