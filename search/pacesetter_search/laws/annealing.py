@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
-from scipy.optimize import least_squares
-from scipy.signal import lfilter
 
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
 from pacesetter_search.laws.curves import Curve, FloatArray
@@ -164,6 +162,8 @@ class _Shape(NamedTuple):
 
     def terms(self, lrs: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return S1 and S2 after every step of ``lrs``, (steps,) each."""
+        from scipy.signal import lfilter
+
         raised = lrs**self.noise_power
         drops = -np.diff(raised, prepend=0.0)
         decay = 1.0 - 1.0 / self.memory
@@ -202,6 +202,8 @@ def _data(curves: Sequence[Curve], shape: _Shape) -> _Data:
 
 def _fit_from(start: tuple[float, float, float], data: _Data) -> Any:
     """Return SciPy's result from one start: L0 as a share of the lowest loss, alpha, and C."""
+    from scipy.optimize import least_squares
+
     floor, alpha, response = start
     lowest, highest = np.exp(np.min(data.log_losses)), np.exp(np.max(data.log_losses))
     amplitude = max(highest - floor * lowest, 1e-3 * lowest) * np.min(data.signal) ** alpha

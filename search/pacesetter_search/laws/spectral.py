@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import nnls
 
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
 from pacesetter_search.laws.curves import Curve, FloatArray
@@ -207,6 +206,8 @@ def _weights(curves: Sequence[Curve]) -> FloatArray:
 
 def _solve(design: FloatArray, losses: FloatArray, weights: FloatArray) -> FloatArray:
     """Return the non-negative coefficients with the least weighted squares."""
+    from scipy.optimize import nnls
+
     scale = np.maximum(np.sqrt(np.mean((design * weights[:, None]) ** 2, axis=0)), 1e-12)
     scaled = design * weights[:, None] / scale
     try:
