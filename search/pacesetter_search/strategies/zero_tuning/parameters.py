@@ -1,7 +1,5 @@
 """What users may set of ``zero_tuning``."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from pacesetter_search.contract import Parameters
@@ -17,5 +15,3 @@ class ZeroTuningParameters(Parameters):
     """How far the best rate lies from the given one, if it is meant. Small with full trust, nothing is probed."""
     margin: float = Field(default=1.0, gt=0.0)
     """Times its cost that a probe must be expected to gain; above 1 buys less."""
-    then: Literal["nothing"] = "nothing"
-    """What follows once the main line runs."""

@@ -18,6 +18,7 @@ from pacesetter.protocol.segments import DataSource, When
 from pacesetter.schedules import Schedule, Warmup
 
 from pacesetter_search.contract import JobFacts
+from pacesetter_search.strategies.probing import data_source
 from pacesetter_search.strategies.zero_tuning import range_test, shapes
 from pacesetter_search.strategies.zero_tuning.knowledge import ORIGIN
 from pacesetter_search.strategies.zero_tuning.memory import Memory
@@ -68,7 +69,7 @@ def rung_plan(
         start=0,
         length=length,
         policy=shapes.rung(job, length, log2_lr),
-        data=rung_data(job, memory, length),
+        data=data_source(job, length, may_rewind=memory.may_rewind),
         stop_if=_stop_clauses(memory),
         measure=Measure(validate_at_end=memory.may_validate and job.capabilities.validate_),
         reason=reason,
@@ -113,13 +114,6 @@ def probe_source(job: JobFacts, memory: Memory) -> str:
         return CURRENT
     unlimited = job.capabilities.rewind_batches == UNLIMITED
     return INITIAL if unlimited or memory.main_at > 0 else CURRENT
-
-
-def rung_data(job: JobFacts, memory: Memory, length: int) -> DataSource:
-    """Rungs see the same batches wherever the job can rewind so far: their differences are then the rates'."""
-    capable = job.capabilities.rewind_batches
-    reaches = capable == UNLIMITED or (job.budget.clock == "steps" and length <= capable)
-    return "rewind" if memory.may_rewind and reaches else "continue"
 
 
 def _stop_clauses(memory: Memory) -> tuple[StopClause, ...]:

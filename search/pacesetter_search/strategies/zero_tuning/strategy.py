@@ -31,6 +31,7 @@ from pacesetter_search.contract import (
     State,
     Strategy,
 )
+from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.zero_tuning import range_test
 from pacesetter_search.strategies.zero_tuning.decision import Decision
 from pacesetter_search.strategies.zero_tuning.knowledge import bounds
@@ -44,15 +45,8 @@ from pacesetter_search.strategies.zero_tuning.reading import (
     read_rung,
 )
 
-_NEVER_AGAIN = {
-    "NO_ROLLBACK",
-    "PROBE_NOT_ALLOWED",
-    "PROBE_TOO_LONG",
-    "SNAPSHOT_FAILED",
-    "UNKNOWN_POLICY",
-    "UNREADABLE",
-}
-"""Refusals that the next probe would meet as well."""
+_NEVER_AGAIN = probing.NEVER_AGAIN - {"ROLLBACK_NOT_ALLOWED"}
+"""Refusals that the next probe would meet as well. Probes that leave the untrained main line need no rollback of it."""
 
 MOST_WAYS = 10
 """Refused main segments after which the job is left on its base schedule, which it follows unasked."""
@@ -76,12 +70,7 @@ class ZeroTuning(Strategy):
     def obstacles(self, job: JobFacts) -> Iterable[str]:
         """Return why this strategy cannot steer ``job``, one sentence each."""
         limits, budget = job.limits, job.budget
-        if job.authority != "steer":
-            yield f"it probes unasked, which authority {job.authority!r} does not allow; use 'steer'"
-        if job.capabilities.rollback == "none":
-            yield "it probes, and the job cannot roll back; attach with rollback='memory' or 'disk'"
-        if not limits.allow_probes:
-            yield "it probes, and the limits set allow_probes=False"
+        yield from probing.obstacles(job)
         if budget.clock == "steps" and budget.total < SHORTEST_BUDGET:
             yield f"a budget of {budget.total} steps is too short for it; it takes {SHORTEST_BUDGET} or more"
         if limits.max_probe_length is not None and budget.clock == "steps":
