@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := server,demo,quality,dev
+# Processes that share the test files out among them; 0 runs all in one.
+TEST_PROCESSES ?= 2
 
 export OMP_NUM_THREADS ?= 2
 export RAY_USAGE_STATS_ENABLED := 0
@@ -35,7 +37,7 @@ serve: $(STAMP)
 	$(BIN)/pacesetter-server serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term
 
 check: format lint types imports
 
