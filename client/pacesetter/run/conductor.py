@@ -58,7 +58,7 @@ class Conductor:
         self.orders = orders
         self.ledger = ledger
         self.validation = validation
-        self.guard = LossGuard(orders.ranks, lag_steps)
+        self.guard = LossGuard(lag_steps, alone=orders.alone)
         self.first_step = FirstStep(rates, reporter)
         self.judge = Judge(follower, rates)
         self.step = self.tokens = 0
@@ -97,6 +97,31 @@ class Conductor:
             self._perform(self.follower.leave_probe("SILENCED"))
         while self._offer_next():
             self._perform(self.follower.turn())
+
+    def hear(self, *, over: bool) -> str | None:
+        """Look for news, together with the other ranks if there are any; called at the same steps on each.
+
+        Several ranks see here what was sent at the exchange before: nobody waits for it. Where a segment ends
+        (``over``) or may end for what they see, they do wait for what they send here: no segment begins on losses that
+        were not judged.
+
+        Returns:
+            The code of the stop clause that the losses of all ranks fire.
+
+        Raises:
+            ConfigurationError: This rank stood elsewhere than rank 0.
+        """
+        orders, guard = self.orders, self.guard
+        if orders.alone:
+            orders.look()
+            return None
+        met = orders.finish_exchange()
+        stopped = guard.judge(met.means)
+        orders.begin_exchange(self.follower.position, guard.send())
+        if over or met.news or stopped is not None:
+            last = guard.judge(orders.finish_exchange().means)
+            stopped = stopped or last
+        return stopped
 
     def _tell_stop(self, code: str) -> None:
         """Say on which numbers the main line is stopped; how it goes on is for the service to say."""

@@ -1,10 +1,13 @@
-"""Watches the losses and gradient norms of the running segment for its stop clauses, on all ranks alike."""
+"""Watches the losses and gradient norms of the running segment for its stop clauses, on all ranks alike.
+
+One rank judges its own values. Several send what they collected with one exchange and judge the means when they finish
+it, at the next: a stop comes up to two exchanges after its loss. Only what ends a segment waits for all of its losses.
+"""
 
 import math
 from collections.abc import Iterable
 
 from pacesetter.protocol import StopClause, StopIfAboveFirst, StopIfAverageAbove
-from pacesetter.run.ranks import Ranks
 from pacesetter.run.spikes import Evidence
 from pacesetter.run.stopping import Clauses, Loss, LossWatch
 
@@ -16,18 +19,18 @@ class LossGuard:
     """Says when the running segment has to end for what its losses and gradient norms show.
 
     Args:
-        ranks: Values are judged by their mean over ranks.
-        lag_steps: Optimizer steps between a value and its judgement.
+        alone: Whether there is one rank only; several judge the means over ranks.
+        lag_steps: Optimizer steps between a value and its judgement, or its way to the other ranks.
 
     Attributes:
         active: Whether the running segment has a clause that has not fired.
         evidence: The numbers behind the last clause that fired.
     """
 
-    def __init__(self, ranks: Ranks, lag_steps: int) -> None:
+    def __init__(self, lag_steps: int, *, alone: bool) -> None:
         self.active = False
         self.evidence: Evidence = {}
-        self._ranks = ranks
+        self._alone = alone
         self._lag_steps = lag_steps
         self._main = Clauses(())
         self.begin(())
@@ -47,43 +50,52 @@ class LossGuard:
         self._norm_watch = LossWatch(self._lag_steps)
         self._losses: list[float] = []
         self._norms: list[float] = []
+        self._sent: int | None = None  # what is under way was of another segment, and is not judged
         self.active = bool(found)
 
     def restored(self) -> None:
         """Note that the main line goes on from an earlier state."""
         self._main.resume()
 
-    def judge(self, loss: Loss, norm: Loss | None = None, *, due: bool, over: bool) -> str | None:
-        """Take the values of a step; return the code of the clause that fires now.
+    def take(self, loss: Loss, norm: Loss | None = None, *, over: bool = False) -> str | None:
+        """Take the values of a step; return the code of the clause that fires now. Several ranks only collect here.
 
         Args:
             loss: On this rank.
             norm: Of the gradient, where it is known.
-            due: Whether the ranks judge together at this step; one rank always does.
-            over: Whether the segment ends here, so that what is still under way is judged too.
+            over: Whether the segment ends here, so that what is still under way to the host is taken too.
         """
         arrived = self._watch.push(loss)
         if arrived is not None:
             self._losses.append(arrived)
-        if norm is not None and self._clauses.wants_norms:
-            arrived_norm = self._norm_watch.push(norm)
+        if self._clauses.wants_norms and (norm is not None or not self._alone):
+            # Zero says nothing, and all ranks have as many to send where one does not know its norm.
+            arrived_norm = self._norm_watch.push(0.0 if norm is None else norm)
             if arrived_norm is not None:
                 self._norms.append(arrived_norm)
         if over:
             self._losses.extend(self._watch.drain())
             self._norms.extend(self._norm_watch.drain())
-        if not due or not self._losses:
+        if not self._alone or not self._losses:
             return None
-        # Several ranks judge wherever they meet; one may wait, unless what it has is no number.
-        few = self._ranks.world_size == 1 and len(self._losses) < self._together and not over
+        # Judgement may wait for more values, unless what there is is no number.
+        few = len(self._losses) < self._together and not over
         if few and (arrived is None or -math.inf < arrived < math.inf):
             return None
-        return self._verdict()
+        return self.judge(self.send())
 
-    def _verdict(self) -> str | None:
-        count = len(self._losses)
-        values = self._ranks.mean(self._losses + self._norms)
+    def send(self) -> list[float]:
+        """Return what was collected, for :meth:`judge`: as many values on every rank."""
+        values = self._losses + self._norms
+        self._sent = len(self._losses)
         self._losses, self._norms = [], []
+        return values
+
+    def judge(self, values: list[float]) -> str | None:
+        """Judge what :meth:`send` returned last, averaged over ranks; return the code of the clause that fires."""
+        count, self._sent = self._sent, None
+        if count is None:
+            return None
         clauses = self._clauses
         code = next(filter(None, map(clauses.judge, values[:count])), None)
         if code is None:

@@ -2,19 +2,19 @@
 
 One process is told by the transport's bell. Several ranks exchange every ``sync_every`` steps and wherever a segment
 ends, which all know beforehand. An exchange is begun at one such step and finished at the next, so that no rank waits
-for a slower one; only the end of a segment waits.
+for a slower one; only what ends a segment waits. With it travel the losses that the ranks judge together.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from pacesetter.errors import ConfigurationError, RegistrationRefused
 from pacesetter.protocol import JobSpec, Registration, Segment
-from pacesetter.run.ranks import Ranks
+from pacesetter.run.ranks import Finish, Ranks
 from pacesetter.transport.base import Bell, Transport, UnreadableSegment
 
 logger = logging.getLogger("pacesetter")
@@ -29,11 +29,24 @@ POLL_SECONDS = 0.02
 class _Exchange:
     """Control on its way between the ranks."""
 
-    finish: Callable[[], list[int]]
+    finish: Finish
     news: list[Any]
     """What rank 0 sends if it said that there is something."""
     position: int
     """Where this rank stood when it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What an exchange between ranks brought.
+
+    Attributes:
+        means: Of the values that it was begun with, over ranks.
+        news: Whether something came from the service.
+    """
+
+    means: list[float] = field(default_factory=list)
+    news: bool = False
 
 
 class Orders:
@@ -125,25 +138,51 @@ class Orders:
         """Whether the ranks look for news at this step; ``over`` says that a segment ends here."""
         return self.alone or over or self._steps % self.sync_every == 0
 
-    def arrived(self, position: int, *, over: bool) -> bool:
-        """Look for news; return whether there is any. Called where :meth:`due` says so, on every rank.
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to turn to, as far as this rank has looked."""
+        return bool(self.inbox or self._late_standing or self._shared_standing)
 
-        Several ranks see here what rank 0 had at the exchange before: nobody waits for it. Where a segment ends they
-        do wait, and see what it has now.
+    def look(self) -> None:
+        """Take what arrived for a rank that is alone; several exchange it."""
+        self.bell.rung = False  # before the look: what comes meanwhile rings again
+        self.silenced = self.transport.silenced
+        self.inbox.extend(self._arrivals())
+
+    def begin_exchange(self, position: int, values: list[float]) -> None:
+        """Send on their way what rank 0 received, to every rank, and ``values``, for their means over ranks."""
+        news: list[Any] = [[], []]
+        silenced = False
+        if self.ranks.speaks:
+            standing, self._late_standing = self._late_standing, ()
+            news = [[_pack(each) for each in self._arrivals()], [_pack(each) for each in standing]]
+            silenced = self.transport.silenced
+        numbers = [any(news), silenced, position, self.registered_through]
+        finish = self.ranks.begin_exchange([int(n) for n in numbers], values)
+        self._under_way = _Exchange(finish, news, position)
+
+    def finish_exchange(self) -> Met:
+        """Take what was sent at the last exchange, if any, and check that all stood where rank 0 stood.
 
         Raises:
             ConfigurationError: This rank stood elsewhere than rank 0.
         """
-        if not self.alone:
-            self._finish_exchange()
-            self._begin_exchange(position)
-            if over:
-                self._finish_exchange()
-        else:
-            self.bell.rung = False  # before the look: what comes meanwhile rings again
-            self.silenced = self.transport.silenced
-            self.inbox.extend(self._arrivals())
-        return bool(self.inbox or self._late_standing or self._shared_standing)
+        exchange, self._under_way = self._under_way, None
+        if exchange is None:
+            return Met()
+        (has_news, silenced, expected, self._shared_through), means = exchange.finish()
+        if exchange.position != expected:
+            raise ConfigurationError(
+                f"this rank stood at {exchange.position} and rank 0 at {expected}; give run.step the same tokens on "
+                "every rank: the count over all of them"
+            )
+        self.silenced = bool(silenced)
+        if has_news:
+            received, shared = self.ranks.share(exchange.news)
+            self.inbox.extend(_unpack(each) for each in received)
+            orders = [_unpack(each) for each in shared]
+            self._shared_standing += tuple(each for each in orders if isinstance(each, Segment))
+        return Met(means, bool(has_news))
 
     def wait(self, deadline: float, position: int) -> bool:
         """Wait until something arrives or ``deadline`` (monotonic) is over; return, on all ranks alike, if it is."""
@@ -155,9 +194,9 @@ class Orders:
         if self.ranks.world_size == 1:
             self.inbox.extend(self._arrivals())
             return over
-        self._finish_exchange()
-        self._begin_exchange(position)
-        self._finish_exchange()
+        self.finish_exchange()  # the segment that its losses are of is over
+        self.begin_exchange(position, [])
+        self.finish_exchange()
         return bool(self.ranks.share(over))
 
     @property
@@ -203,38 +242,6 @@ class Orders:
             yield self._late_orders.popleft()
         while (order := self.transport.receive()) is not None:
             yield order
-
-    def _begin_exchange(self, position: int) -> None:
-        """Send what rank 0 received on its way to every rank."""
-        news: list[Any] = [[], []]
-        silenced = False
-        if self.ranks.speaks:
-            standing, self._late_standing = self._late_standing, ()
-            news = [[_pack(each) for each in self._arrivals()], [_pack(each) for each in standing]]
-            silenced = self.transport.silenced
-        numbers = [any(news), silenced, position, self.registered_through]
-        self._under_way = _Exchange(
-            self.ranks.begin_sharing([int(n) for n in numbers]), news, position
-        )
-
-    def _finish_exchange(self) -> None:
-        """Take what was sent at the last exchange, if any, and check that all stood where rank 0 stood."""
-        exchange, self._under_way = self._under_way, None
-        if exchange is None:
-            return
-        has_news, silenced, expected, self._shared_through = exchange.finish()
-        if exchange.position != expected:
-            raise ConfigurationError(
-                f"this rank stood at {exchange.position} and rank 0 at {expected}; give run.step the same tokens on "
-                "every rank: the count over all of them"
-            )
-        self.silenced = bool(silenced)
-        if not has_news:
-            return
-        received, shared = self.ranks.share(exchange.news)
-        self.inbox.extend(_unpack(each) for each in received)
-        orders = [_unpack(each) for each in shared]
-        self._shared_standing += tuple(each for each in orders if isinstance(each, Segment))
 
 
 def _silent() -> Bell:

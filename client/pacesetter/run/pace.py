@@ -174,17 +174,17 @@ class Pace:
         due = orders.due(over=over)
         stopped = None
         if self._guard.active:
-            stopped = self._guard.judge(loss, measured.get(GRADIENT_L2), due=due, over=over)
-        news = due and orders.arrived(follower.position, over=over)
+            stopped = self._guard.take(loss, measured.get(GRADIENT_L2), over=over)
+        if due:
+            stopped = conductor.hear(over=over) or stopped
+        news = due and orders.has_news
         if news or over or stopped is not None or conductor.restless:
             conductor.turn(stopped)
         self._go_on(now)
 
     def _stopped(self, loss: Loss, measured: Measured) -> bool:
         """Judge the loss of an ordinary step; a segment that it ends is left at once."""
-        orders = self._conductor.orders
-        norm = measured.get(GRADIENT_L2)
-        stopped = self._guard.judge(loss, norm, due=orders.alone, over=False)
+        stopped = self._guard.take(loss, measured.get(GRADIENT_L2))
         if stopped is None:
             return False
         now = time.perf_counter()

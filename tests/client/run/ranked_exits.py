@@ -122,7 +122,7 @@ def never_begun() -> dict[str, Any]:
     ranks.agree(None)
     seen: dict[str, Any] = {}
     if dist.get_rank() == 0:
-        finish = ranks.begin_sharing([1, 2])
+        finish = ranks.begin_exchange([1, 2], [])
         began = time.monotonic()
         try:
             finish()

@@ -54,9 +54,9 @@ def test_a_divergence_on_one_rank_stops_the_probe_on_all(ranks: Seen) -> None:
     first, second = (seen["nan"] for seen in ranks)
     assert positions(first["rows"], main=False) == positions(second["rows"], main=False)
     probe = positions(first["rows"], main=False)
-    # The NaN of the step at 6 is judged at the next exchange, every third step.
-    assert 2 <= len(probe) <= 2 + 3
-    assert [2, "stopped", len(probe)] in first["ended"]
+    # The NaN of the seventh step is sent at the exchange after nine steps, and judged at the one after twelve.
+    assert probe == list(range(5, 12))
+    assert [2, "stopped", 7] in first["ended"]
     assert positions(first["rows"], main=True) == list(range(20))
 
 
@@ -101,3 +101,48 @@ def test_a_sharded_model_comes_back_from_a_probe_bit_for_bit(ranks: Seen) -> Non
 
 def test_what_rank_zero_shares_arrives_whole_whatever_its_length(ranks: Seen) -> None:
     assert [seen["shared"] for seen in ranks] == [[0, 245, 246, 247, 5000]] * 2
+
+
+def walked(ranks: Seen, name: str) -> list[list[float]]:
+    """Return position and rate of every step of a guarded main line, which are the same on both ranks."""
+    first, second = (seen[name] for seen in ranks)
+    assert first["rows"] == second["rows"]
+    assert first["completed"]
+    assert second["completed"]
+    rows: list[list[float]] = first["rows"]
+    return rows
+
+
+def test_a_mean_loss_above_its_bound_stops_the_main_line_of_all_ranks_at_the_same_step(
+    ranks: Seen,
+) -> None:
+    rows = walked(ranks, "average")
+    # The average of 1, ... 1, 5, 5 is 4 after the twelfth step: sent at the exchange there, judged at the one after 16.
+    assert ranks[0]["average"]["ended"][0] == [1, "stopped", "AVERAGE_ABOVE", 16]
+    assert rows == [[at, 0.1 if at < 16 else 0.05] for at in range(40)]
+    assert ranks[0]["average"]["notices"]["STOPPED"]["average"] == 4.0
+
+
+def test_nan_on_one_rank_takes_the_main_line_of_all_ranks_back_to_the_same_snapshot(
+    ranks: Seen,
+) -> None:
+    rows = walked(ranks, "no_number")
+    # Exchanges are due four steps apart, and at each snapshot.
+    assert ranks[0]["no_number"]["ended"][0] == [1, "stopped", "NON_FINITE", 28]
+    assert [row[0] for row in rows] == [*range(28), *range(20, 40)]
+
+
+def test_a_gradient_norm_that_one_rank_alone_knows_upsets_no_exchange(ranks: Seen) -> None:
+    assert [row[0] for row in walked(ranks, "norms_on_one_rank")] == list(range(40))
+
+
+def test_a_run_resumed_after_a_stop_is_guarded_on_all_ranks(ranks: Seen) -> None:
+    # Resumed at 21; the NaN of the fifth step is sent after eight steps and judged after twelve.
+    expected = [[at, 0.05 if at < 33 else 0.025] for at in range(21, 40)]
+    assert walked(ranks, "resumed") == expected
+
+
+def test_an_exchange_carries_whole_numbers_exactly_beside_means(ranks: Seen) -> None:
+    for seen in (each["carried"] for each in ranks):
+        assert [numbers for numbers, _ in seen] == [[2**53 - 1, 0, 3]] * 3
+        assert [means for _, means in seen] == [[], ["1.5", "nan"], ["inf", "-1.0"]]

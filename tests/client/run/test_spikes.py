@@ -14,7 +14,6 @@ from pacesetter.protocol import (
     StopIfProgressLost,
 )
 from pacesetter.run.guarding import LossGuard
-from pacesetter.run.ranks import Ranks
 from pacesetter.run.stopping import Clauses
 
 ALL = (StopIfNonFinite(), StopIfLossSpikes(), StopIfProgressLost(), StopIfGradientSpikes())
@@ -160,19 +159,19 @@ def test_gradient_norms_of_another_order_stop_and_noisy_ones_do_not() -> None:
 
 
 def test_the_level_lives_on_in_the_next_segment_of_the_main_line() -> None:
-    guard = LossGuard(Ranks(), lag_steps=0)
+    guard = LossGuard(0, alone=True)
     guard.begin(ALL, main=True)
     for _ in range(100):
-        assert guard.judge(1.0, due=True, over=False) is None
+        assert guard.take(1.0) is None
     guard.begin((StopIfNonFinite(),))  # a probe in between
     guard.begin(ALL, main=True)
-    codes = [guard.judge(4.0, due=True, over=False) for _ in range(8)]
+    codes = [guard.take(4.0) for _ in range(8)]
     assert codes[-1] == "LOSS_SPIKE"
     assert guard.evidence["level"] < 1.5
 
 
 def test_a_loss_that_is_no_number_stops_at_once_and_others_within_eight_steps() -> None:
-    guard = LossGuard(Ranks(), lag_steps=0)
+    guard = LossGuard(0, alone=True)
     guard.begin(ALL, main=True)
-    assert guard.judge(math.nan, due=True, over=False) == "NON_FINITE"
+    assert guard.take(math.nan) == "NON_FINITE"
     assert not guard.active
