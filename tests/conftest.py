@@ -5,7 +5,9 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -60,6 +62,14 @@ def postgresql_template(postgresql_server: str) -> Iterator[str]:
         database = make_url(url).database
         assert database is not None
         yield database
+
+
+@pytest.fixture(scope="session")
+def new_postgresql_database(
+    postgresql_server: str, postgresql_template: str
+) -> Callable[[], AbstractContextManager[str]]:
+    """Opens a database with the schema and nothing else, and gives its URL, as often as it is called."""
+    return partial(_database, postgresql_server, postgresql_template)
 
 
 @pytest.fixture
