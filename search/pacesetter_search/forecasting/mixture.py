@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 
+from pacesetter_search.losses import LARGEST_LOSS
+
 FloatArray = npt.NDArray[np.float64]
 Status = Literal["fitted", "few_points", "no_data"]
 
@@ -115,8 +117,9 @@ def _clean(
     n = np.ones_like(y) if counts is None else np.asarray(counts, dtype=np.float64).ravel()
     length = min(x.size, y.size, n.size)
     x, y, n = x[:length], y[:length], n[:length]
-    # Beyond 1e150 squares overflow; no loss is there, and no position.
-    usable = (np.abs(x) < 1e150) & (np.abs(y) < 1e150) & (n > 0) & np.isfinite(n)
+    # A position is squared as well, and counts are divided by.
+    usable = (np.abs(x) < LARGEST_LOSS) & (np.abs(y) < LARGEST_LOSS)
+    usable &= (n > 1.0 / LARGEST_LOSS) & np.isfinite(n)
     order = np.argsort(x[usable], kind="stable")
     return x[usable][order], y[usable][order], n[usable][order]
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from pacesetter_search.forecasting.mixture import Forecast, forecast
+from pacesetter_search.losses import is_loss
 
 BINS = 100
 """Bins over the window: a hundred raw points carry a forecast (autolrs.md W4), and state stays at a few kB."""
-
-_LARGEST_LOSS = 1e150
 
 
 @dataclass(slots=True)
@@ -32,7 +31,7 @@ class Window:
         """Fold in one row. Rows without a usable position, or whose loss was not measured, count for nothing."""
         if position is None or not isfinite(position) or loss is None:
             return
-        if not isfinite(loss) or abs(loss) > _LARGEST_LOSS:
+        if not is_loss(loss):
             self.non_finite += 1
             return
         if self.origin is None:

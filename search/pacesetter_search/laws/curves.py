@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike
 
-FloatArray = npt.NDArray[np.float64]
+from pacesetter_search.losses import LARGEST_LOSS
 
-_LARGEST_LOSS = 1e150
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Curve:
         if not np.all(np.isfinite(rates) & (rates >= 0.0)):
             raise ValueError("a learning rate is negative or not finite; leave such steps out")
         with np.errstate(invalid="ignore"):
-            usable = (places >= 1) & (places <= rates.size) & (np.abs(values) < _LARGEST_LOSS)
+            usable = (places >= 1) & (places <= rates.size) & (np.abs(values) < LARGEST_LOSS)
         if not usable.any():
             raise ValueError(
                 f"no finite loss lies within the {rates.size} steps whose learning rate is known; "

@@ -142,6 +142,13 @@ def test_constant_losses_stay_where_they_are() -> None:
     assert math.sqrt(answer.variance) < 0.01
 
 
+def test_a_count_that_is_next_to_nothing_counts_for_nothing() -> None:
+    losses = np.full(100, 0.7)
+    losses[-1] = 9.0
+    answer = forecast(WINDOW, losses, TARGET, [1.0] * 99 + [2.2e-311])
+    assert answer.mean == pytest.approx(0.7)
+
+
 any_float = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
 

@@ -14,7 +14,6 @@ loss first, validation loss from the full-length stages on), constant rates. Dif
 """
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any, ClassVar
 
 from pacesetter.protocol import (
@@ -39,6 +38,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.forecasting import Forecast
+from pacesetter_search.losses import is_loss
 from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.autolrs.decision import Decision
 from pacesetter_search.strategies.autolrs.memory import Memory, Sent
@@ -57,7 +57,6 @@ SMALLEST_JUMP = 1.5
 """``max_change_per_step`` below which constant stages make no sense: their rates differ by more than that."""
 
 _LEVEL_DECAY = 0.9
-_LARGEST_LOSS = 1e150
 
 
 class AutoLRS(Strategy):
@@ -191,7 +190,7 @@ def _scored(predicted: Forecast, validation_loss: float | None) -> tuple[float, 
 def _broken(validation_loss: float | None) -> bool:
     if validation_loss is None:
         return False
-    return not isfinite(validation_loss) or abs(validation_loss) > _LARGEST_LOSS
+    return not is_loss(validation_loss)
 
 
 def _account(body: SegmentEnded, sent: Sent, memory: Memory) -> None:
@@ -217,7 +216,7 @@ def _fold(memory: Memory, body: Measurements) -> None:
                 memory.window.add(position, loss)
         return
     for loss in losses:
-        if loss is not None and isfinite(loss) and abs(loss) < _LARGEST_LOSS:
+        if loss is not None and is_loss(loss):
             before = loss if memory.level is None else memory.level
             memory.level = _LEVEL_DECAY * before + (1.0 - _LEVEL_DECAY) * loss
             away = abs(loss - before)

@@ -9,7 +9,6 @@ family's; zero probes is the usual outcome.
 """
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import ClassVar
 
 from pacesetter.protocol import Acknowledgement, FellBack, Finished, Measurements, SegmentEnded
@@ -27,12 +26,11 @@ from pacesetter_search.contract import (
     State,
     Strategy,
 )
+from pacesetter_search.losses import is_loss
 from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.horizon.decision import Decision
 from pacesetter_search.strategies.horizon.memory import Fork, Memory, Sent
 from pacesetter_search.strategies.horizon.parameters import HorizonParameters
-
-_LARGEST_LOSS = 1e150
 
 
 class Horizon(Strategy):
@@ -137,7 +135,7 @@ def _learn(body: SegmentEnded, sent: Sent, memory: Memory, decision: Decision) -
     memory.curve = None
     memory.replans = 0
     places, losses, _ = curve.points() if curve is not None else ([], [], [])
-    broken = validation is not None and not abs(validation) < _LARGEST_LOSS
+    broken = validation is not None and not is_loss(validation)
     diverged = body.outcome == "stopped" or broken or (curve is not None and curve.non_finite > 0)
     fork = Fork(
         mark=memory.mark,
@@ -147,7 +145,7 @@ def _learn(body: SegmentEnded, sent: Sent, memory: Memory, decision: Decision) -
         length=sent.length,
         positions=tuple(places),
         losses=tuple(losses),
-        validation=validation if validation is not None and isfinite(validation) else None,
+        validation=validation if is_loss(validation) else None,
         diverged=diverged,
     )
     memory.forks.append(fork)

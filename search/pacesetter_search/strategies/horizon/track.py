@@ -5,12 +5,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from pacesetter_search.losses import LARGEST_LOSS, is_loss
+
 BINS = 160
 """Bins at most; when they are full, neighbours are merged."""
 
 Number = TypeVar("Number", int, float)
 
-_LARGEST_LOSS = 1e150
 _ROUGHNESS_DECAY = 0.98
 _LEVEL_DECAY = 0.9
 
@@ -36,7 +37,7 @@ class Track(BaseModel):
         """Fold in one row; a row without a usable position or loss counts for nothing."""
         if position is None or not isfinite(position) or position < self.origin or loss is None:
             return
-        if not isfinite(loss) or abs(loss) > _LARGEST_LOSS:
+        if not is_loss(loss):
             self.non_finite += 1
             return
         index = int((position - self.origin) / self.width)
@@ -66,7 +67,7 @@ class Track(BaseModel):
 
     def _smooth(self, loss: float) -> None:
         if self.last is not None:
-            square = min(0.5 * (loss - self.last) ** 2, _LARGEST_LOSS)
+            square = min(0.5 * (loss - self.last) ** 2, LARGEST_LOSS)
             decay = _ROUGHNESS_DECAY if self.roughness else 0.0
             self.roughness = decay * self.roughness + (1.0 - decay) * square
         before = loss if self.level is None else self.level
