@@ -6,6 +6,7 @@ from pacesetter.schedules.cooldowns import CooldownShape
 from pacesetter.schedules.cosine import Cosine
 from pacesetter.schedules.families import KNOWN_FAMILIES, AnyFamily
 from pacesetter.schedules.inverse_sqrt import InverseSqrt
+from pacesetter.schedules.joined import Joined, Piece
 from pacesetter.schedules.linear import Linear
 from pacesetter.schedules.parse import parse_schedule
 from pacesetter.schedules.polynomial import Polynomial
@@ -26,7 +27,9 @@ __all__ = [
     "Family",
     "FloatArray",
     "InverseSqrt",
+    "Joined",
     "Linear",
+    "Piece",
     "Polynomial",
     "Schedule",
     "Step",

@@ -7,13 +7,14 @@ from pydantic import Field
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.cosine import Cosine
 from pacesetter.schedules.inverse_sqrt import InverseSqrt
+from pacesetter.schedules.joined import Joined
 from pacesetter.schedules.linear import Linear
 from pacesetter.schedules.polynomial import Polynomial
 from pacesetter.schedules.step import Step
 from pacesetter.schedules.table import Table
 from pacesetter.schedules.wsd import WSD
 
-_Families = Constant | Cosine | InverseSqrt | Linear | Polynomial | Step | Table | WSD
+_Families = Constant | Cosine | InverseSqrt | Joined | Linear | Polynomial | Step | Table | WSD
 
 AnyFamily = Annotated[_Families, Field(discriminator="family")]
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pacesetter.schedules.base import Evaluator, Extent, FloatArray
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.families import AnyFamily
+from pacesetter.schedules.joined import Joined, Piece
 from pacesetter.schedules.linear import Linear
 
 EXACT = 2**53
@@ -57,6 +58,10 @@ class Schedule(BaseModel):
                 "shorten the warm-up"
             )
         self.body.check_extent(self.extent)
+        if isinstance(self.body, Joined) and self.body.unit != self.unit:
+            raise ValueError(
+                f"its pieces are {self.body.unit} and the schedule {self.unit}; give both the same unit"
+            )
         return self
 
     @classmethod
@@ -156,3 +161,9 @@ class Schedule(BaseModel):
         floor = f", floor {self.floor:g} of the peak" if self.floor else ""
         where = f" from {self.zero:,}" if self.zero else ""
         return f"{', then '.join(parts)}; {self.length:,} {clock}{where}, peak {self.peak:g}{unit}{floor}"
+
+
+# A piece holds a schedule and a schedule may hold pieces, so the types can be completed only here.
+Piece.model_rebuild(_types_namespace={"Schedule": Schedule})
+Joined.model_rebuild()
+Schedule.model_rebuild()

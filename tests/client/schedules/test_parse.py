@@ -12,6 +12,7 @@ def test_known_families_are_all_of_the_union() -> None:
         "constant",
         "cosine",
         "inverse_sqrt",
+        "joined",
         "linear",
         "polynomial",
         "step",
