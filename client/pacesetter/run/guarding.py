@@ -93,7 +93,7 @@ class LossGuard:
 
     def judge(self, values: list[float]) -> str | None:
         """Judge what :meth:`send` returned last, averaged over ranks; return the code of the clause that fires."""
-        count, self._sent = self._sent, None
+        count = self._sent
         if count is None:
             return None
         clauses = self._clauses
