@@ -1,7 +1,7 @@
 """Several ranks acting as one: rank 0 speaks with the service, and all act on the same step.
 
-Control travels as JSON in uint8 tensors over a gloo group of its own, so it never meets the training's collectives and
-never unpickles anything.
+An exchange is one float64 sum; documents travel as JSON in uint8 tensors. Both use a gloo group of their own, so they
+never meet the training's collectives and never unpickle anything.
 """
 
 import atexit
