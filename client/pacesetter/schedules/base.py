@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Evaluator: TypeAlias = Callable[[float], float]
+
+Tier: TypeAlias = Literal["recommended", "supported", "experimental"]
+"""Recommended by evidence; supported: published, established; experimental: faithful, never chosen by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Extent:
         """Length of what follows the warm-up."""
         return self.length - self.warmup
 
+    def progress(self, share: float) -> float:
+        """Return where ``share`` of the whole schedule, warm-up included, lies in progress after the warm-up."""
+        return (share * self.length - self.warmup) / self.body
+
 
 class Family(BaseModel, ABC):
     """A shape from a published family, without warm-up, floor or peak, which the schedule composes around it.
@@ -37,6 +44,8 @@ class Family(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    tier: ClassVar[Tier] = "supported"
 
     @abstractmethod
     def at(self, x: float, extent: Extent) -> float:
@@ -50,6 +59,31 @@ class Family(BaseModel, ABC):
         """Return ``at`` as a closure for the hot path; a family with constants to hoist overrides it, bit for bit."""
         at = self.at
         return lambda x: at(x, extent)
+
+    def initial(self, extent: Extent) -> float:
+        """Return what a warm-up rises to: 1, unless the shape begins elsewhere."""
+        del extent
+        return 1.0
+
+    def highest(self) -> float:
+        """Return the upper end of the shape's range; the lower end is 0."""
+        return 1.0
+
+    def published_peak(self, extent: Extent) -> float | None:
+        """Return the learning rate that the shape's 1 stands for, or None where the family fixes none.
+
+        A family that fixes one is a law in learning rates: it goes with ``unit="absolute"`` only.
+        """
+        del extent
+        return None
+
+    def required_clock(self) -> Literal["steps", "tokens"] | None:
+        """Return the clock that the parameters are meant in, or None where either will do."""
+        return None
+
+    def families_used(self) -> frozenset[str]:
+        """Return the names of the families that a client has to know: this one, and those inside it."""
+        return frozenset({str(type(self).model_fields["family"].default)})
 
     def kinks(self, extent: Extent) -> tuple[float, ...]:
         """Return the progresses at which the shape jumps or bends, so that a grid can be put around them."""

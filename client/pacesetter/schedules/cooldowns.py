@@ -43,3 +43,16 @@ def cooldown_over(shape: CooldownShape, end: float) -> _Vectorised:
         "exponential": lambda y: np.power(end, y),
     }
     return vectorised[shape]
+
+
+def decline_at(shape: CooldownShape, end: float) -> Evaluator:
+    """Return ``shape`` as a function of one y, from 1 to ``end`` whatever the shape."""
+    falling = cooldown_at(shape, end)
+    # The exponential stops at the end by itself.
+    return falling if shape == "exponential" else lambda y: end + (1.0 - end) * falling(y)
+
+
+def decline_over(shape: CooldownShape, end: float) -> _Vectorised:
+    """Return ``shape`` as a function of many y, from 1 to ``end`` whatever the shape."""
+    falling = cooldown_over(shape, end)
+    return falling if shape == "exponential" else lambda y: end + (1.0 - end) * falling(y)

@@ -18,7 +18,7 @@ _ROUNDING = 2.0**-51
 """Of a length: what a position may lose on its way through progress and back, two roundings and as much again."""
 
 
-class Piece(BaseModel):
+class JoinedPiece(BaseModel):
     """A schedule in force from ``start`` until the next piece starts.
 
     Positions, those of the piece's own zero too, count from the zero of the schedule that the pieces are joined to.
@@ -52,12 +52,15 @@ class Joined(Family):
     """
 
     family: Literal["joined"] = "joined"
-    pieces: tuple[Piece, ...] = Field(min_length=1, max_length=256)
+    pieces: tuple[JoinedPiece, ...] = Field(min_length=1, max_length=256)
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> "Joined":
         if self.pieces[0].start != 0:
             raise ValueError(f"the first piece starts at {self.pieces[0].start}; start it at 0")
+        clocks = {piece.schedule.body.required_clock() for piece in self.pieces} - {None}
+        if len(clocks) > 1:
+            raise ValueError("some pieces count steps and some tokens; give all the job's clock")
         units = {piece.schedule.unit for piece in self.pieces}
         if len(units) > 1:
             raise ValueError("pieces mix relative and absolute values; give all the same unit")
@@ -72,7 +75,7 @@ class Joined(Family):
 
     def at(self, x: float, extent: Extent) -> float:
         """Return the value of the piece in force at progress ``x``."""
-        position = _whole(x * extent.length, extent)
+        position = whole(x * extent.length, extent.length)
         starts = [piece.start for piece in self.pieces]
         return self.pieces[bisect_right(starts, position) - 1].schedule.at(position)
 
@@ -98,10 +101,28 @@ class Joined(Family):
         length = extent.length
 
         def evaluate(x: float) -> float:
-            position = _whole(x * length, extent)
+            position = whole(x * length, length)
             return pieces[bisect_right(starts, position) - 1](position)
 
         return evaluate
+
+    def initial(self, extent: Extent) -> float:
+        """Return the first value."""
+        return self.at(0.0, extent)
+
+    def highest(self) -> float:
+        """Return the highest value that a piece may take."""
+        return max(piece.schedule.highest for piece in self.pieces)
+
+    def required_clock(self) -> Literal["steps", "tokens"] | None:
+        """Return the clock that a piece requires."""
+        clocks = (piece.schedule.body.required_clock() for piece in self.pieces)
+        return next((clock for clock in clocks if clock is not None), None)
+
+    def families_used(self) -> frozenset[str]:
+        """Return this family and those of its pieces."""
+        pieces = (piece.schedule.body.families_used() for piece in self.pieces)
+        return super().families_used().union(*pieces)
 
     def kinks(self, extent: Extent) -> tuple[float, ...]:
         """Return the seams, and the bends of each piece where it is in force."""
@@ -142,13 +163,13 @@ class Joined(Family):
         return ", then ".join(phrases)
 
 
-def _whole(position: float, extent: Extent) -> float:
-    """Return a position without the rounding of its way through progress, so that seams and values stay exact."""
+def whole(position: float, length: int) -> float:
+    """Return a position of a length without the rounding of its way through progress, so that seams stay exact."""
     nearest = float(round(position))
-    return nearest if abs(position - nearest) <= _ROUNDING * extent.length else position
+    return nearest if abs(position - nearest) <= _ROUNDING * length else position
 
 
-def _check_seam(left: Piece, right: Piece) -> None:
+def _check_seam(left: JoinedPiece, right: JoinedPiece) -> None:
     if right.start <= left.start:
         raise ValueError(
             f"pieces start at {left.start} and then at {right.start}; sort them, each start once"

@@ -8,6 +8,8 @@ from pacesetter.schedules.base import Extent, Family, FloatArray
 class Linear(Family):
     """1 - x: with floor 0, decay to zero (D2Z). Near-optimal for the last iterate [Defazio2023, arXiv 2310.07831]."""
 
+    tier = "recommended"
+
     family: Literal["linear"] = "linear"
 
     def at(self, x: float, extent: Extent) -> float:  # noqa: ARG002

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pacesetter.schedules.base import Evaluator, Extent, FloatArray
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.families import AnyFamily
-from pacesetter.schedules.joined import Joined, Piece
+from pacesetter.schedules.joined import Joined, JoinedPiece
 from pacesetter.schedules.linear import Linear
 
 EXACT = 2**53
@@ -30,12 +30,13 @@ class Schedule(BaseModel):
 
     The value at position ``p`` is, with ``s = p - zero``::
 
-        peak * (start + (1 - start) * s / warmup.length)     for s < warmup.length
-        peak * (floor + (1 - floor) * shape(x))              after, x = (s - warmup.length) / (length - warmup.length)
+        peak * first * (start + (1 - start) * s / warmup.length)     for s < warmup.length
+        peak * (floor + (1 - floor) * shape(x))     after, x = (s - warmup.length) / (length - warmup.length)
 
+    ``first`` is 1 for every family that begins at 1, and makes the rise end where the shape begins for the others.
     ``s`` is clipped to [0, length]: a schedule keeps its first value before its zero and its last value after its end.
     Positions are in the job's clock (steps or tokens). With ``unit="absolute"`` the value is a learning rate, and the
-    client divides it by each group's base.
+    client divides it by each group's base; families that are laws in learning rates have no other unit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -62,7 +63,43 @@ class Schedule(BaseModel):
             raise ValueError(
                 f"its pieces are {self.body.unit} and the schedule {self.unit}; give both the same unit"
             )
+        self._law_keeps_its_unit()
         return self
+
+    def _law_keeps_its_unit(self) -> None:
+        published = self.body.published_peak(self.extent)
+        if published is None:
+            return
+        # A forgotten peak would be a learning rate of 1; one that is given scales the law, as a search does.
+        if self.unit != "absolute" or "peak" not in self.model_fields_set:
+            raise ValueError(
+                f"{self.body.family} is a law in learning rates; give unit 'absolute' and peak {published!r}, "
+                "as Schedule.absolute does, or another peak to scale it"
+            )
+
+    @classmethod
+    def absolute(
+        cls, length: int, body: AnyFamily, *, warmup: Warmup | None = None, zero: int = 0
+    ) -> "Schedule":
+        """Return the schedule of a family that is a law in learning rates, at its published peak.
+
+        Args:
+            length: In the job's clock.
+            body: The family.
+            warmup: The published laws rise from 0: ``Warmup(length=..., start=0.0)``.
+            zero: Position at which it begins.
+
+        Raises:
+            ValueError: The family fixes no learning rate, or does not fit.
+        """
+        extent = Extent(length, warmup.length if warmup else 0)
+        body.check_extent(extent)
+        peak = body.published_peak(extent)
+        if peak is None:
+            raise ValueError(
+                f"{body.family} fixes no learning rate; use Schedule(..., peak=..., unit='absolute')"
+            )
+        return cls(zero=zero, length=length, peak=peak, unit="absolute", warmup=warmup, body=body)
 
     @classmethod
     def default_base(
@@ -95,6 +132,18 @@ class Schedule(BaseModel):
         return Extent(self.length, self.warmup.length if self.warmup else 0)
 
     @property
+    def _first(self) -> float:
+        """What the warm-up rises to, as a share of the peak."""
+        initial = self.body.initial(self.extent)
+        return 1.0 if initial == 1.0 else self.floor + (1.0 - self.floor) * initial
+
+    @property
+    def highest(self) -> float:
+        """The upper end of its range."""
+        top = self.floor + (1.0 - self.floor) * self.body.highest()
+        return self.peak * (max(1.0, top) if self.warmup is not None else top)
+
+    @property
     def end(self) -> int:
         """Position from which on the schedule keeps its last value."""
         return self.zero + self.length
@@ -105,7 +154,7 @@ class Schedule(BaseModel):
         since = min(max(position - self.zero, 0.0), float(self.length))
         if self.warmup is not None and since < extent.warmup:
             start = self.warmup.start
-            return self.peak * (start + (1.0 - start) * since / extent.warmup)
+            return self.peak * (self._first * (start + (1.0 - start) * since / extent.warmup))
         x = (since - extent.warmup) / extent.body
         return self.peak * (self.floor + (1.0 - self.floor) * self.body.at(x, extent))
 
@@ -119,7 +168,7 @@ class Schedule(BaseModel):
         values = self.floor + (1.0 - self.floor) * self.body.over(x, extent)
         if self.warmup is not None:
             start = self.warmup.start
-            rise = start + (1.0 - start) * since / extent.warmup
+            rise = self._first * (start + (1.0 - start) * since / extent.warmup)
             values = np.where(since < extent.warmup, rise, values)
         return self.peak * values
 
@@ -130,7 +179,7 @@ class Schedule(BaseModel):
         extent = self.extent
         warmup, body = extent.warmup, extent.body
         start = self.warmup.start if self.warmup is not None else 1.0
-        rise = 1.0 - start
+        rise, first = 1.0 - start, self._first
         shape = self.body.evaluator(extent)
 
         def evaluate(position: float) -> float:
@@ -140,7 +189,7 @@ class Schedule(BaseModel):
             elif since > last:
                 since = last
             if since < warmup:
-                return peak * (start + rise * since / warmup)
+                return peak * (first * (start + rise * since / warmup))
             return peak * (floor + span * shape((since - warmup) / body))
 
         return evaluate
@@ -164,6 +213,6 @@ class Schedule(BaseModel):
 
 
 # A piece holds a schedule and a schedule may hold pieces, so the types can be completed only here.
-Piece.model_rebuild(_types_namespace={"Schedule": Schedule})
+JoinedPiece.model_rebuild(_types_namespace={"Schedule": Schedule})
 Joined.model_rebuild()
 Schedule.model_rebuild()

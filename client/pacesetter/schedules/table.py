@@ -70,6 +70,10 @@ class Table(Family):
 
         return evaluate
 
+    def highest(self) -> float:
+        """Return the largest value."""
+        return max(self.values)
+
     def kinks(self, extent: Extent) -> tuple[float, ...]:
         """Return the inner points."""
         del extent

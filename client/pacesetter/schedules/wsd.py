@@ -13,9 +13,10 @@ class WSD(Family):
     """1, then a cooldown over the last share of the schedule [Hu2024, arXiv 2404.06395; Hagele2024, 2405.18392].
 
     ``cooldown`` is a share of the total length, warm-up included, as published. 1-sqrt beats linear at equal short
-    length; the best share grows with the peak, from .1-.2 to .6. The half-life form of [Hu2024] over a cooldown of d
-    clock units is ``exponential`` with ``end = 0.5 ** (d / half_life)``.
+    length; the best share grows with the peak, from .1-.2 to .6. The half-life form of [Hu2024] is ``minicpm_wsd``.
     """
+
+    tier = "recommended"
 
     family: Literal["wsd"] = "wsd"
     cooldown: float = Field(default=0.2, gt=0.0, le=1.0)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from pacesetter.errors import ScheduleError
-from pacesetter.schedules import Joined, Linear, Piece, Schedule, Warmup, parse_schedule
+from pacesetter.schedules import Joined, Linear, JoinedPiece, Schedule, Warmup, parse_schedule
 
 TRUNK = Schedule(length=1000, warmup=Warmup(length=10), body=Linear())
 TAIL = Schedule(zero=505, length=45, peak=0.5, body=Linear())
 
 
 def joined(**changes: object) -> Schedule:
-    pieces = [Piece(start=0, schedule=TRUNK), Piece(start=505, schedule=TAIL)]
+    pieces = [JoinedPiece(start=0, schedule=TRUNK), JoinedPiece(start=505, schedule=TAIL)]
     return Schedule.model_validate({"length": 550, "body": Joined(pieces=tuple(pieces)), **changes})
 
 
@@ -31,7 +31,7 @@ def test_whole_positions_stay_exact_over_trillions_of_tokens() -> None:
     trunk = Schedule(length=3 * total, body=Linear())
     at = total - 1000
     cut = Schedule(zero=at, length=1000, peak=trunk.at(at), body=Linear())
-    pieces = (Piece(start=0, schedule=trunk), Piece(start=at, schedule=cut))
+    pieces = (JoinedPiece(start=0, schedule=trunk), JoinedPiece(start=at, schedule=cut))
     schedule = Schedule(length=total, body=Joined(pieces=pieces))
 
     for back in (1001, 1000, 999, 737, 1, 0):

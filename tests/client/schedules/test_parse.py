@@ -11,13 +11,28 @@ def test_known_families_are_all_of_the_union() -> None:
     assert KNOWN_FAMILIES == (
         "constant",
         "cosine",
+        "cosine_restarts",
+        "exponential",
+        "infinite",
         "inverse_sqrt",
         "joined",
         "linear",
+        "minicpm_wsd",
+        "moderate_decay",
+        "noam",
+        "one_cycle",
         "polynomial",
+        "power",
+        "refined",
+        "rewarm",
+        "rex",
         "step",
         "table",
+        "triangular",
+        "uba",
         "wsd",
+        "wsd_s",
+        "wsdc",
     )
 
 
