@@ -7,10 +7,18 @@ from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING
 def known(case: Case) -> Refusal | None:
     """Refuse names that the job does not know: a family, a set of groups, a checkpoint name of its own."""
     plan, families = case.plan, case.capabilities.families
-    if families and plan.policy.body.family not in families:
+    missing = sorted(plan.policy.body.families_used() - set(families)) if families else []
+    if missing:
         return Refusal(
             "UNKNOWN_POLICY",
-            f"this client cannot evaluate {plan.policy.body.family!r}; it knows {', '.join(families)}",
+            f"this client cannot evaluate {missing[0]!r}; it knows {', '.join(families)}",
+        )
+    required = plan.policy.body.required_clock()
+    if required not in (None, case.clock):
+        return Refusal(
+            "UNKNOWN_POLICY",
+            f"its {plan.policy.body.family} counts {required}, and the job's clock is {case.clock}; "
+            "send one in the job's clock",
         )
     if plan.policy.unit == "absolute" and not case.groups:
         return Refusal(

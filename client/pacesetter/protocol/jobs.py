@@ -105,6 +105,16 @@ class JobSpec(Message):
             raise ValueError("parameter groups share a name; give each one its own")
         return self
 
+    @model_validator(mode="after")
+    def _base_counts_in_the_clock(self) -> "JobSpec":
+        required = self.base.body.required_clock()
+        if required not in (None, self.budget.clock):
+            raise ValueError(
+                f"the base schedule's {self.base.body.family} counts {required}, and the budget {self.budget.clock}; "
+                "give both the same clock"
+            )
+        return self
+
 
 class Registration(Incoming):
     """The reply to ``POST /v1/jobs``."""

@@ -62,8 +62,9 @@ def _shape_obstacle(plan: SegmentPlan, facts: Facts) -> str | None:
         if unknown:
             return f"it controls {', '.join(unknown)}, and the job has {', '.join(sorted(known))}"
     families = facts.capabilities.families
-    if families and plan.policy.body.family not in families:
-        return f"its schedule family {plan.policy.body.family!r} is unknown to the job's client"
+    missing = sorted(plan.policy.body.families_used() - set(families)) if families else []
+    if missing:
+        return f"its schedule family {missing[0]!r} is unknown to the job's client"
     if plan.kind == "main" and plan.start >= facts.budget.total:
         return f"a main segment at {plan.start}, and the budget ends at {facts.budget.total}"
     return None
