@@ -9,7 +9,19 @@ from pacesetter.judgement import Refusal, check_segment, highest_multiplier
 from pacesetter.judgement.multipliers import EXACT_STEPS
 from pacesetter.limits import Limits
 from pacesetter.protocol import Capabilities, ParameterGroup, Reason, SegmentPlan
-from pacesetter.schedules import Constant, Cosine, Linear, Schedule, Step, Table, Warmup
+from pacesetter.schedules import (
+    REX,
+    Constant,
+    Cosine,
+    Joined,
+    JoinedPiece,
+    Linear,
+    Power,
+    Schedule,
+    Step,
+    Table,
+    Warmup,
+)
 from pydantic import ValidationError
 
 BUDGET = 1000
@@ -308,6 +320,24 @@ def test_segment_beyond_the_abilities_of_the_job(
     able = ABLE.model_copy(update=capabilities)
 
     assert code(plan(**parts), capabilities=able) == expected
+
+
+def test_family_inside_a_join_must_be_known_too() -> None:
+    pieces = (JoinedPiece(start=0, schedule=Schedule(length=1000, body=REX())),)
+    segment = plan(Schedule(length=1000, body=Joined(pieces=pieces)))
+
+    for families, expected in ((("joined",), "UNKNOWN_POLICY"), (("joined", "rex"), None)):
+        able = ABLE.model_copy(update={"families": families})
+        assert code(segment, Limits(max_multiplier=2.0), capabilities=able) == expected
+
+
+def test_law_that_counts_tokens_is_no_policy_for_steps() -> None:
+    group = ParameterGroup(name="a", base_lr=0.02)
+    for clock, expected in (("steps", None), ("tokens", "UNKNOWN_POLICY")):
+        body = Power.model_validate({"batch_tokens": 4096, "clock": clock})
+        segment = plan(Schedule.absolute(1000, body))
+
+        assert code(segment, Limits(max_multiplier=1.0), groups=[group]) == expected
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pacesetter.errors import ScheduleError
-from pacesetter.schedules import Joined, Linear, JoinedPiece, Schedule, Warmup, parse_schedule
+from pacesetter.schedules import Joined, JoinedPiece, Linear, Schedule, Warmup, parse_schedule
 
 TRUNK = Schedule(length=1000, warmup=Warmup(length=10), body=Linear())
 TAIL = Schedule(zero=505, length=45, peak=0.5, body=Linear())

@@ -5,71 +5,16 @@ import math
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pacesetter.schedules import WSD, AnyFamily, Schedule, Table, parse_schedule
+from pacesetter.schedules import KNOWN_FAMILIES, WSD, AnyFamily, Schedule, parse_schedule
 from pydantic import TypeAdapter
 
+from tests.client.schedules.drawn import SHAPES, TRILLIONS, documents, schedules
+
 FAMILIES: TypeAdapter[AnyFamily] = TypeAdapter(AnyFamily)
-SHAPES = ("linear", "sqrt", "square", "cosine", "mirror_cosine", "exponential")
-TRILLIONS = 10**13
-
-shares = st.floats(0.0, 1.0, exclude_min=True, exclude_max=True)
 
 
-@st.composite
-def steps(draw: st.DrawFn) -> dict[str, object]:
-    milestones = sorted(draw(st.sets(st.floats(0.5, 0.999), min_size=1, max_size=5)))
-    factor = st.floats(0.0, 1.0)
-    return {
-        "family": "step",
-        "milestones": milestones,
-        "factors": [draw(factor) for _ in milestones],
-    }
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> dict[str, object]:
-    positions = [0.0, *sorted(draw(st.sets(shares, max_size=6))), 1.0]
-    value = st.floats(0.0, 100.0)
-    return {
-        "family": "table",
-        "positions": positions,
-        "values": [draw(value) for _ in positions],
-        "interpolation": draw(st.sampled_from(["linear", "hold"])),
-    }
-
-
-@st.composite
-def schedules(draw: st.DrawFn) -> Schedule:
-    length = draw(st.integers(2, TRILLIONS))
-    warmup = draw(st.integers(1, max(1, length // 2 - 1)))
-    body = draw(
-        st.one_of(
-            st.sampled_from([{"family": name} for name in ("constant", "cosine", "linear")]),
-            st.builds(lambda p: {"family": "polynomial", "power": p}, st.floats(0.01, 100.0)),
-            st.builds(
-                lambda t: {"family": "inverse_sqrt", "timescale": t},
-                st.integers(warmup, TRILLIONS),
-            ),
-            st.builds(
-                lambda c, s: {"family": "wsd", "cooldown": c, "shape": s},
-                st.floats(1e-6, 0.5),
-                st.sampled_from(SHAPES),
-            ),
-            steps(),
-            tables(),
-        )
-    )
-    rise = {"length": warmup, "start": draw(st.floats(0.0, 1.0))}
-    return Schedule.model_validate(
-        {
-            "zero": draw(st.integers(-TRILLIONS, TRILLIONS)),
-            "length": length,
-            "peak": draw(st.floats(0.0, 1e6)),
-            "floor": draw(st.floats(0.0, 1.0)),
-            "warmup": rise if length > 2 and draw(st.booleans()) else None,
-            "body": body,
-        }
-    )
+def test_every_family_is_drawn() -> None:
+    assert set(documents(1000, 0)) | set(documents(1000, 100)) == set(KNOWN_FAMILIES)
 
 
 def positions_of(schedule: Schedule, shares_of_length: list[float]) -> list[float]:
@@ -100,13 +45,11 @@ def test_evaluator_equals_at_bit_for_bit_and_over_to_twelve_digits(
 def test_values_are_finite_and_in_the_declared_range(
     schedule: Schedule, where: list[float]
 ) -> None:
-    body = schedule.body
-    top = max(1.0, *body.values) if isinstance(body, Table) else 1.0
     values = schedule.over(np.array(positions_of(schedule, where)))
 
     assert np.isfinite(values).all()
     assert values.min() >= -1e-12 * schedule.peak
-    assert values.max() <= top * schedule.peak * (1.0 + 1e-12)
+    assert values.max() <= schedule.highest * (1.0 + 1e-12)
 
 
 @given(schedules())

@@ -1,0 +1,79 @@
+"""The convex bound against vectors from the literature's own package."""
+
+import numpy as np
+import pytest
+from pacesetter.schedules import WSD, Constant, Cosine, FloatArray, Linear, Schedule, convex_bound
+
+SHAPES = {
+    "constant": Schedule(length=100, body=Constant()),
+    "linear": Schedule(length=100, body=Linear()),
+    "cosine": Schedule(length=100, body=Cosine()),
+    "1-sqrt": Schedule(length=100, body=WSD(cooldown=1.0, shape="sqrt")),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "base_lr", "bound"),
+    [
+        ("constant", 0.04023444, 0.24854331),
+        ("linear", 0.09725521, 0.20360842),
+        ("cosine", 0.09469451, 0.20911435),
+        ("1-sqrt", 0.14431567, 0.20468231),
+    ],
+)
+def test_best_rate_and_bound_over_a_hundred_steps(name: str, base_lr: float, bound: float) -> None:
+    found = convex_bound(SHAPES[name].over(np.arange(100.0)))
+
+    assert (found.best_base_lr, found.best_value) == pytest.approx((base_lr, bound), abs=1e-8)
+
+
+def test_terms_of_linear() -> None:
+    ten = convex_bound(1.0 - np.arange(10) / 10)  # B1
+
+    assert ten.terms == pytest.approx((0.0909090909, 0.35, 0.8828968254), abs=1e-10)
+    assert (ten.best_base_lr, ten.best_value) == pytest.approx((0.27154405, 0.66957159), abs=1e-8)
+
+
+def test_norms_and_distance_enter() -> None:
+    found = convex_bound([1, 1, 0.75, 0.5, 0.25], [2, 1, 1, 1.5, 0.5], distance=3.0)  # B2
+
+    assert found.terms == pytest.approx((1.2857142857, 0.8772321429, 1.7873511905), abs=1e-10)
+    assert found.value == pytest.approx(3.9502976190, abs=1e-10)
+    assert (found.best_base_lr, found.best_value) == pytest.approx(
+        (0.6946364702, 3.7018335225), abs=1e-10
+    )
+
+
+def test_constant_norms_scale_the_bound_and_no_order() -> None:
+    found = convex_bound(1.0 - np.arange(10) / 10, 2.0, distance=3.0)  # B4
+
+    assert (found.best_base_lr, found.best_value) == pytest.approx(
+        (0.4073160742, 4.0174295588), abs=1e-10
+    )
+
+
+def test_a_rise_costs_what_the_vector_says() -> None:
+    found = convex_bound([0.25, 0.5, 0.75, 1, 0.8, 0.6, 0.4, 0.2])  # B3
+
+    assert found.terms == pytest.approx((0.1111111111, 0.3416666667, 1.1094362745), abs=1e-10)
+
+
+def test_long_sums_equal_the_slow_double_sum() -> None:
+    rates, norms = np.random.default_rng(1).uniform(0.1, 2.0, (2, 60))
+
+    assert convex_bound(rates, norms).value == pytest.approx(_slow(rates, norms), rel=1e-12)
+
+
+def _slow(eta: FloatArray, norms: FloatArray) -> float:
+    noise = eta**2 * norms**2
+    total = 1.0 / (2.0 * eta.sum()) + noise.sum() / (2.0 * eta.sum())
+    for k in range(len(eta) - 1):
+        total += 0.5 * eta[k] / eta[k + 1 :].sum() * noise[k:].sum() / eta[k:].sum()
+    return float(total)
+
+
+@pytest.mark.parametrize("rates", [[1.0, 0.5, 0.0], [], [[1.0]], [1.0, float("nan")]])
+def test_a_zero_at_the_end_is_refused(rates: list[float]) -> None:
+    # Summed with it, the published code returns -7e9 for a linear decay.
+    with pytest.raises(ValueError, match="leave out the zero"):
+        convex_bound(rates)
