@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from pacesetter.schedules import FAMILIES, Schedule
 
 GUIDE = Path(__file__).parents[1] / "docs" / "client.md"
+SCHEDULES = GUIDE.with_name("schedules.md")
 
 
 def test_the_client_guide_runs_from_top_to_bottom(
@@ -20,3 +22,16 @@ def test_the_client_guide_runs_from_top_to_bottom(
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(GUIDE), "exec"), names)
+
+
+def test_the_schedules_page_runs_and_has_a_row_for_every_family_with_its_tier() -> None:
+    text = SCHEDULES.read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(block, str(SCHEDULES), "exec"), names)
+    law = names["law"]
+
+    assert isinstance(law, Schedule)
+    assert law.at(1e11) == pytest.approx(0.01005, rel=1e-3)
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\w+) \|$", text, re.MULTILINE)
+    assert dict(rows) == {name: family.tier for name, family in FAMILIES.items()}
