@@ -35,3 +35,13 @@ def test_the_schedules_page_runs_and_has_a_row_for_every_family_with_its_tier() 
     assert law.at(1e11) == pytest.approx(0.01005, rel=1e-3)
     rows = re.findall(r"^\| `(\w+)` \|.*\| (\w+) \|$", text, re.MULTILINE)
     assert dict(rows) == {name: family.tier for name, family in FAMILIES.items()}
+
+
+def test_the_guide_to_schedules_without_the_service_runs_from_top_to_bottom() -> None:
+    torch.manual_seed(0)
+    page = GUIDE.with_name("schedules-howto.md")
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
