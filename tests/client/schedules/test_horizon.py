@@ -158,6 +158,15 @@ def test_a_held_table_keeps_what_is_passed_at_the_step() -> None:
     assert values(longer, 8, 9, 13, 14) == [0.5, 0.2, 0.2, 0.1]
 
 
+def test_a_held_table_keeps_a_step_passed_where_shares_round_beyond_it() -> None:
+    points = {"positions": (0.0, 7 / 25, 1.0), "values": (1.0, 0.5, 0.1)}
+    body = Table.model_validate({**points, "interpolation": "hold"})
+    longer = extend(Schedule(length=25, body=body), 75, 20)
+
+    # 7 / 25 * 25 is a little above 7 in floating point.
+    assert values(longer, 6, 7) == [1.0, 0.5]
+
+
 def test_a_second_plateau_is_held_for_longer_and_its_end_comes_later() -> None:
     phases = {"family": "wsdc", "decay": 0.2, "constant": 0.4, "end": 0.5}
     schedule = Schedule.model_validate({"length": 1000, "body": phases})

@@ -108,6 +108,19 @@ def test_a_rolled_back_scheduler_sets_the_rate_of_then() -> None:
     assert steps(held, scheduler, 2) == [[0.8], [0.7]]
 
 
+def test_a_rate_set_before_loading_is_no_conflict_and_one_set_after_is() -> None:
+    state = ScheduleLR(optimizer(1.0), LINE).state_dict()
+    held = optimizer(1.0)
+    scheduler = ScheduleLR(held, LINE)
+    held.param_groups[0]["lr"] = 0.3
+    scheduler.load_state_dict(state)
+
+    assert steps(held, scheduler, 2) == [[0.3], [0.9]]
+    held.param_groups[0]["lr"] = 0.3
+    with pytest.raises(LearningRateConflict, match=r"group 0 from 0.8 to 0.3 since"):
+        scheduler.step()
+
+
 def test_an_extended_schedule_is_followed_from_the_next_step_on() -> None:
     held = optimizer(1.0)
     scheduler = ScheduleLR(held, LINE)
@@ -160,6 +173,21 @@ def test_in_sequence_it_counts_from_its_milestone_and_resumes() -> None:
         resumed.load_state_dict(sequence.state_dict())
         other.load_state_dict(held.state_dict())
         assert np.ravel(steps(other, resumed, 3)) == pytest.approx(seen[stopped : stopped + 3])
+
+
+def test_finished_in_a_sequence_it_leaves_the_rate_of_its_successor_alone() -> None:
+    def made() -> tuple[torch.optim.SGD, SequentialLR]:
+        held = optimizer(1.0)
+        rest = ConstantLR(held, factor=0.5, total_iters=99)
+        return held, SequentialLR(held, [ScheduleLR(held, LINE), rest], milestones=[3])
+
+    held, sequence = made()
+    steps(held, sequence, 5)
+    other, resumed = made()
+    other.load_state_dict(held.state_dict())
+    resumed.load_state_dict(sequence.state_dict())
+
+    assert steps(other, resumed, 2) == [[0.5], [0.5]]
 
 
 @pytest.mark.parametrize("units", [0, -1])
