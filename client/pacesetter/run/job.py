@@ -19,7 +19,7 @@ from pacesetter.protocol import (
     Segment,
     StrategyChoice,
 )
-from pacesetter.schedules import Schedule
+from pacesetter.schedules import KNOWN_FAMILIES, Schedule
 
 STATE_VERSION = 1
 
@@ -91,6 +91,7 @@ class Capacity:
                 "gradient_norms": self.gradient_norms,
                 "world_size": self.world_size,
                 "state_bytes": self.state_bytes,
+                "families": KNOWN_FAMILIES,
             }
         )
 

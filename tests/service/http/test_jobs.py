@@ -3,6 +3,7 @@ import json
 
 import httpx
 import pytest
+from pacesetter.schedules import KNOWN_FAMILIES
 from pacesetter_service.http.idempotency import fingerprint
 from pacesetter_service.http.services import Services
 
@@ -271,6 +272,19 @@ async def test_curve_schedule_and_ledger_of_a_job(client: httpx.AsyncClient) -> 
     assert pieces[0]["start"] == 0
     ledger = (await client.get(f"{path}/ledger")).json()
     assert ledger["budget"] == 1000
+
+
+async def test_families_are_listed_with_their_tiers(client: httpx.AsyncClient) -> None:
+    families = (await client.get("/v1/families")).json()["families"]
+
+    assert [family["name"] for family in families] == list(KNOWN_FAMILIES)
+    tiers = {family["name"]: family["tier"] for family in families}
+    assert (tiers["wsd"], tiers["rex"], tiers["uba"]) == (
+        "recommended",
+        "supported",
+        "experimental",
+    )
+    assert all(family["summary"] for family in families)
 
 
 async def test_operations_answer(client: httpx.AsyncClient) -> None:

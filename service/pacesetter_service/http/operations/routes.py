@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from fastapi import APIRouter, Depends
+from pacesetter.schedules import FAMILIES, Tier
 from starlette.responses import HTMLResponse, Response
 
 from pacesetter_service.http.dependencies import Require, ServicesDependency
@@ -38,6 +39,28 @@ class Health(Reply):
     version: str = VERSION
 
 
+class FamilyReply(Reply):
+    """A schedule family: its name in documents, how well proven it is, and its shape in a line."""
+
+    name: str
+    tier: Tier
+    summary: str
+
+
+class FamilyList(Reply):
+    """Every family that this release knows."""
+
+    families: tuple[FamilyReply, ...]
+
+
+_FAMILIES = FamilyList(
+    families=tuple(
+        FamilyReply(name=name, tier=family.tier, summary=(family.__doc__ or "").splitlines()[0])
+        for name, family in FAMILIES.items()
+    )
+)
+
+
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Answer while the process lives."""
@@ -49,6 +72,17 @@ async def readyz(services: ServicesDependency) -> Response:
     """Answer 200 while the database does."""
     await services.controller.check()
     return json_reply(Health())
+
+
+@router.get(
+    "/v1/families",
+    response_model=FamilyList,
+    dependencies=[Depends(Require("read"), scope="function")],
+    responses=problems(),
+)
+async def list_families() -> Response:
+    """List the schedule families with their tiers."""
+    return json_reply(_FAMILIES)
 
 
 @router.get(
