@@ -15,8 +15,8 @@ class WSDS(Family):
 
     Within a decay, y from 0 to 1, the shape is 1 / (y / end + 1 - y). Each cycle goes on from the *decayed* state at
     the full rate, so that the work of the decay is kept; WSD goes back to the state before it. The model at
-    ``ends[i]`` is the one for that budget. ``end`` .1, ``decay`` .1 and no re-warming are the defaults of the authors' code
-    (Levanter), in which shares count the cycle's own length, the first one with its warm-up.
+    ``ends[i]`` is the one for that budget. ``end`` .1, ``decay`` .1 and no re-warming are the defaults taken here;
+    shares count the cycle's own length, the first one with its warm-up, as in the authors' code (Levanter).
 
     Limits: shown for 0.1B to 1.2B language models. The jump back to 1 is as large as 1 / end: mind
     ``max_change_per_step``, or set ``rewarm``.
