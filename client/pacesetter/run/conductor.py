@@ -283,7 +283,10 @@ class Conductor:
             source = self.states.source
             unpaired = effect.segment.data == "rewind" and source is not None and source.unpaired
         self.reporter.segment_ended(effect, loss, unpaired=unpaired)
-        self.guard.begin(())
+        if effect.segment.kind == "main" and effect.outcome == "completed":
+            self.guard.rest()
+        else:
+            self.guard.begin(())
         if effect.segment.kind == "branch" and effect.outcome == "completed" and self._on_branch:
             try:
                 self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")

@@ -33,6 +33,9 @@ class LossGuard:
         self._alone = alone
         self._lag_steps = lag_steps
         self._main = Clauses(())
+        self._resting = False
+        self._withheld: str | None = None
+        self._watch = self._norm_watch = LossWatch(lag_steps)
         self.begin(())
 
     def begin(self, clauses: Iterable[StopClause], *, main: bool = False) -> None:
@@ -40,6 +43,10 @@ class LossGuard:
 
         What was seen is forgotten, except by the watches of a main line that the next segment of it asks for too.
         """
+        if main and self._resting and self._alone:
+            self._losses.extend(self._watch.drain())
+            self._norms.extend(self._norm_watch.drain())
+            self.judge(self.send())
         self._clauses = Clauses(clauses, before=self._main if main else None)
         if main:
             self._main = self._clauses
@@ -51,7 +58,17 @@ class LossGuard:
         self._losses: list[float] = []
         self._norms: list[float] = []
         self._sent: int | None = None  # what is under way was of another segment, and is not judged
+        self._resting = False
         self.active = bool(found)
+        if not (main and found):
+            self._withheld = None
+
+    def rest(self) -> None:
+        """Go on looking, but stop nothing: the main line goes on behind a segment that is over.
+
+        A clause that fires meanwhile stops the next segment of it at its first judgement.
+        """
+        self._resting = True
 
     def restored(self) -> None:
         """Note that the main line goes on from an earlier state."""
@@ -100,6 +117,13 @@ class LossGuard:
         code = next(filter(None, map(clauses.judge, values[:count])), None)
         if code is None:
             code = next(filter(None, map(clauses.judge_norm, values[count:])), None)
+        if self._resting:
+            if code is not None and self._withheld is None:
+                self._withheld, self.evidence = code, clauses.evidence
+            return None
+        if self._withheld is not None:
+            code, self._withheld = self._withheld, None
+            clauses.evidence = self.evidence
         if code is not None:
             self.evidence = clauses.evidence
             clauses.interrupt()

@@ -2,7 +2,12 @@
 
 import math
 
-from pacesetter.protocol import StopIfAverageAbove, StopIfGradientSpikes, StopIfNonFinite
+from pacesetter.protocol import (
+    StopIfAverageAbove,
+    StopIfGradientSpikes,
+    StopIfNonFinite,
+    StopIfProgressLost,
+)
 from pacesetter.run.guarding import LossGuard
 
 
@@ -67,3 +72,34 @@ def test_means_of_one_exchange_after_another_are_one_series() -> None:
     # 1, 1.75, 2.125: the third is above.
     assert codes == [None, None, "AVERAGE_ABOVE", None]
     assert several.evidence == {"average": 2.125, "bound": 2.0}
+
+
+def test_what_is_lost_between_two_segments_of_the_main_line_stops_the_second() -> None:
+    alone = LossGuard(0, alone=True)
+    clauses = (StopIfNonFinite(), StopIfProgressLost())
+    alone.begin(clauses, main=True)
+    assert [alone.take(4.0) for _ in range(40)] == [None] * 40
+    alone.rest()
+    assert [alone.take(1.0) for _ in range(80)] == [None] * 80
+    assert [alone.take(4.0) for _ in range(83)] == [None] * 83
+    alone.begin(clauses, main=True)
+    assert "PROGRESS_LOST" in [alone.take(4.0) for _ in range(8)]
+    assert alone.evidence["best"] < 1.5
+
+
+def test_a_probe_is_not_stopped_for_what_the_main_line_lost_before_it() -> None:
+    alone = LossGuard(0, alone=True)
+    alone.begin((StopIfNonFinite(),), main=True)
+    alone.rest()
+    assert alone.take(math.nan) is None
+    alone.begin((StopIfNonFinite(),))
+    assert [alone.take(1.0) for _ in range(20)] == [None] * 20
+
+
+def test_the_last_few_losses_before_the_next_segment_are_seen_too() -> None:
+    alone = LossGuard(0, alone=True)
+    alone.begin((StopIfNonFinite(),), main=True)
+    alone.rest()
+    assert [alone.take(loss) for loss in (1.0, math.inf, 1.0)] == [None] * 3
+    alone.begin((StopIfNonFinite(),), main=True)
+    assert "NON_FINITE" in [alone.take(1.0) for _ in range(8)]
