@@ -398,8 +398,9 @@ class Follower:
         else:
             self._left_at = self.main_position
         self.position = origin
+        # What was decided at the end of the one before holds too, even if this one was sent earlier.
+        self._lineage[segment.seq] = self.running.seq
         self.running = segment
-        self._lineage[segment.seq] = segment.after
         self._begin(segment)
 
     def _begin(self, segment: Segment) -> None:
