@@ -133,10 +133,10 @@ def test_the_main_line_never_goes_below_the_lowest_multiplier() -> None:
 # -- bounds, horizons, prior, price --
 
 
-def test_rungs_are_of_at_least_twenty_steps_and_no_longer_than_allowed() -> None:
+def test_rungs_are_long_enough_to_say_something_and_no_longer_than_allowed() -> None:
     assert ladder(job()) == (50 / TOTAL, 100 / TOTAL, 200 / TOTAL, 400 / TOTAL)
     assert ladder(job(limits=Limits(max_probe_length=150))) == (50 / TOTAL, 100 / TOTAL)
-    assert ladder(job(budget=Budget(total=600))) == (38 / 600, 75 / 600)
+    assert ladder(job(budget=Budget(total=600))) == (19 / 600, 38 / 600, 75 / 600)
     assert ladder(job(budget=Budget(total=128_000)))[0] == 500 / 128_000
 
 
