@@ -184,6 +184,8 @@ class Recovery:
     def _give_up(self, trouble: Trouble, held: Held) -> None:
         """Let the job go on as it is, unwatched: it would stop for the same again."""
         memory = self.memory
+        if held.plan.end <= trouble.position < self._total:
+            return  # nothing of it is left to go on with: what the strategy sends next will stop again
         memory.sealed = True
         done = memory.interventions - 1
         words = WORDS.get(trouble.clause, trouble.clause)
@@ -225,7 +227,9 @@ class Recovery:
         self.segments.append(plan)
         memory.held.append(held.model_copy(update={"seq": seq, "renewed": True}))
         for each in waiting:
-            self.segments.append(watched(each.plan, self.job, memory, self.parameters))
+            # A name is told once: the state at its end is then not kept.
+            plan = each.plan.model_copy(update={"save_end_as": None})
+            self.segments.append(watched(plan, self.job, memory, self.parameters))
             memory.held.append(each.model_copy(update={"seq": seq + 1}))
 
     # -- words --

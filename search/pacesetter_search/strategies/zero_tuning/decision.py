@@ -5,7 +5,7 @@ from pacesetter.protocol.segments import When
 from pydantic import JsonValue
 
 from pacesetter_search.contract import Context, JobFacts, LogEntry
-from pacesetter_search.strategies.zero_tuning import plans, range_test, shapes
+from pacesetter_search.strategies.zero_tuning import plans, range_test, shapes, watching
 from pacesetter_search.strategies.zero_tuning.knowledge import Bounds, Knowledge, bounds, gather
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Queued, Sent, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
@@ -104,7 +104,7 @@ class Decision:
             return False
         plan = plans.range_plan(job, memory, length, highest, when)
         self.note("range_test", plan.reason.text, **numbers)
-        self._send(plan, "range", highest)
+        self.send(plan, "range", highest)
         return True
 
     def _prospect(
@@ -171,7 +171,7 @@ class Decision:
             self.job, self.memory, length, log2_lr, when, Reason(text=text, numbers=numbers)
         )
         self.note("rung", text, **numbers)
-        self._send(plan, "rung", log2_lr)
+        self.send(plan, "rung", log2_lr)
 
     def _probe_bounds(self) -> Bounds:
         limits, refused = bounds(self.job, "probe"), self.memory.highest
@@ -198,8 +198,13 @@ class Decision:
         plan = ways[min(memory.plan, len(ways) - 1)]
         if plan.start < memory.main_at:
             memory.lost += memory.main_at
+        if watching.resumes(self, when):
+            return
         self.note("main", plan.reason.text, **reason.numbers)
-        self._send(plan, "main", memory.chosen or 0.0)
+        if watching.watches(self) and plan.start < job.budget.total:
+            watching.send_pieces(self, plan)
+        else:
+            self.send(plan, "main", memory.chosen or 0.0)
 
     def _choose(self, knowledge: Knowledge) -> Reason:
         """Choose the rate of the main line, once; return why."""
@@ -226,9 +231,15 @@ class Decision:
         }
         return Reason(text=text, numbers=numbers)
 
-    def _send(self, plan: SegmentPlan, kind: str, log2_lr: float) -> None:
+    @property
+    def next_seq(self) -> int:
+        """Number of the next segment that is sent."""
+        return self.context.next_seq + len(self.segments)
+
+    def send(self, plan: SegmentPlan, kind: str, log2_lr: float) -> None:
+        """Answer with ``plan``, and remember it."""
         memory = self.memory
-        seq = self.context.next_seq + len(self.segments)
+        seq = self.next_seq
         self.segments.append(plan)
         memory.live.append(
             Sent.model_validate(
@@ -238,6 +249,8 @@ class Decision:
                     "length": plan.length,
                     "log2_lr": log2_lr,
                     "source": plan.source,
+                    "end": plan.end,
+                    "saves": plan.save_end_as,
                 }
             )
         )

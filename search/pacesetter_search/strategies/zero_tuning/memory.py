@@ -2,9 +2,12 @@
 
 from typing import Literal
 
+from pacesetter.protocol import SegmentPlan
 from pydantic import BaseModel, ConfigDict
 
 from pacesetter_search.contract import State
+from pacesetter_search.losses import is_loss
+from pacesetter_search.strategies.zero_tuning.overfitting import Point
 from pacesetter_search.strategies.zero_tuning.scores import Measured
 
 LAST_FIFTH = 0.8
@@ -12,8 +15,6 @@ LAST_FIFTH = 0.8
 
 KEPT_ROWS = 1000
 """Rows of a range test that are kept, evenly over its length."""
-
-LARGEST_LOSS = 1e150
 
 
 class Sent(BaseModel):
@@ -26,6 +27,20 @@ class Sent(BaseModel):
     length: int
     log2_lr: float
     source: str
+    end: int = 0
+    """Main-line position at which a main segment ends."""
+    saves: str | None = None
+    """Name of the state at its end; only a piece of a watched main line has one."""
+
+
+class Tally(BaseModel):
+    """Training losses of the piece that runs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seq: int
+    sum: float = 0.0
+    count: int = 0
 
 
 class Window(BaseModel):
@@ -44,7 +59,7 @@ class Window(BaseModel):
 
     def add(self, position: float, loss: float) -> None:
         """Take in one row."""
-        finite = abs(loss) < LARGEST_LOSS  # False for NaN too
+        finite = is_loss(loss)
         self.broken = self.broken or not finite
         if finite and position >= LAST_FIFTH * self.length:
             self.tail_sum += loss
@@ -119,6 +134,21 @@ class Memory(BaseModel):
     may_validate: bool = True
     may_start_over: bool = True
     """Whether segments may start from the initial state although the main line has moved."""
+    watch: Literal["watching", "cooling", "cooled", "over", "off"] = "watching"
+    """Where the watch for overfitting stands: a cooldown from the best state was sent, has begun, has ended. Nothing is
+    watched after it."""
+    whole: SegmentPlan | None = None
+    """The main segment that is sent in pieces."""
+    uncooled: SegmentPlan | None = None
+    """What it was before it became the cooldown."""
+    curve: list[Point] = []
+    tally: Tally | None = None
+    shortest: int = 0
+    """Clock units that the job has trained until an answer reached it: a shorter piece would be over before."""
+    dropped: list[str] = []
+    """Kept states that may be released."""
+    cooled: str | None = None
+    """The state that was cooled down."""
     aside: bool = False
     """A person steers."""
     quiet: bool = False
@@ -141,4 +171,4 @@ class Memory(BaseModel):
 
     def document(self) -> State:
         """Return this as a state document."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)

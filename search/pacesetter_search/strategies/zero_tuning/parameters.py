@@ -15,3 +15,7 @@ class ZeroTuningParameters(Parameters):
     """How far the best rate lies from the given one, if it is meant. Small with full trust, nothing is probed."""
     margin: float = Field(default=1.0, gt=0.0)
     """Times its cost that a probe must be expected to gain; above 1 buys less."""
+    overfitting_guard: bool = True
+    """Whether a main line that sees its data again is watched, and taken back to its best state where it overfits."""
+    stop_early: bool = True
+    """Whether the job then ends, where the limits allow a shorter main line; else it goes on at almost no rate."""

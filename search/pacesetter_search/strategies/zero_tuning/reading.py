@@ -4,10 +4,11 @@ import math
 
 from pacesetter.protocol import Measurements, SegmentEnded
 
+from pacesetter_search.losses import is_loss
 from pacesetter_search.strategies.zero_tuning import range_test
 from pacesetter_search.strategies.zero_tuning.decision import Decision
 from pacesetter_search.strategies.zero_tuning.knowledge import prior_of
-from pacesetter_search.strategies.zero_tuning.memory import LARGEST_LOSS, Memory, Sent, Turn, Window
+from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Turn, Window
 from pacesetter_search.strategies.zero_tuning.scores import Measured
 
 EARLY = -14.0
@@ -60,7 +61,7 @@ def read_rung(
     numbers = {"log2_lr": sent.log2_lr, "length": sent.length}
     rate = f"learning rate {2.0**sent.log2_lr:.3g}"
     loss = body.validation_loss
-    lost = loss is not None and not abs(loss) < LARGEST_LOSS
+    lost = loss is not None and not is_loss(loss)
     if body.outcome == "stopped" or window.broken or lost:
         memory.measured.append(Measured(length=sent.length, log2_lr=sent.log2_lr, loss=None))
         memory.queued = []  # what was to come knew nothing of this

@@ -32,7 +32,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.strategies import probing
-from pacesetter_search.strategies.zero_tuning import range_test
+from pacesetter_search.strategies.zero_tuning import range_test, watching
 from pacesetter_search.strategies.zero_tuning.decision import Decision
 from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
@@ -96,6 +96,7 @@ class ZeroTuning(Strategy):
         match body:
             case Measurements():
                 fold(memory, body)
+                watching.tally(memory, body)
             case Registered():
                 decision.go_on(when="now")
             case SegmentEnded():
@@ -122,6 +123,7 @@ class ZeroTuning(Strategy):
         memory.live.remove(sent)
         memory.main_at = body.main_position
         if sent.kind == "main":
+            watching.ended(body, sent, decision)
             return
         window, memory.window = memory.window, None
         account(body, sent, memory)
@@ -146,9 +148,10 @@ def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> 
     if body.status == "applied":
         # What came before it is over.
         memory.live = [one for one in memory.live if one.seq >= sent.seq]
+        watching.begun(sent, memory)
     elif body.status == "refused":
         _refused(body, sent, memory, decision)
-    elif body.code != "FINISHED":
+    elif body.code != "FINISHED" and not watching.late(body, sent, decision):
         decision.note(body.status, f"segment {sent.seq} did not run: {body.detail or body.code}")
         decision.replan(body.position)
 
@@ -158,6 +161,8 @@ def _refused(body: Acknowledgement, sent: Sent, memory: Memory, decision: Decisi
     memory.live = [one for one in memory.live if one.seq < sent.seq]
     memory.window = None if memory.probe is None else memory.window
     memory.refusals += 1
+    if sent.kind == "main" and watching.refused(body, sent, decision):
+        return
     if sent.kind == "main":
         # The next way to write it is more careful; the last one is the job's own base schedule.
         memory.plan += 1
@@ -182,6 +187,7 @@ def _rewound(body: Rewound, memory: Memory, decision: Decision) -> None:
     probe = memory.probe
     if body.position > 0:
         memory.may_start_over = False
+        watching.distrust(memory)
     if probe is None:
         return
     if body.position > 0:
@@ -193,6 +199,8 @@ def _rewound(body: Rewound, memory: Memory, decision: Decision) -> None:
 def _overridden(body: Overridden, memory: Memory, decision: Decision) -> None:
     memory.aside = body.active
     if body.active:
+        watching.distrust(memory)
+        memory.watch = "off" if memory.watch in ("watching", "cooling") else memory.watch
         memory.void()
         return
     # What a person trained is not thrown away: the main line goes on from where it stands.
