@@ -154,6 +154,9 @@ class Follower:
         if not self._continues(segment.after):
             detail = f"segment {self.running.seq} runs, which does not continue {segment.after}"
             return (Acknowledge(segment.seq, "stale", "OUT_OF_ORDER", detail),)
+        if self._halted and segment.after < self.running.seq and segment.origin != PERSON:
+            detail = f"segment {self.running.seq} was stopped, which it knows nothing of"
+            return (Acknowledge(segment.seq, "superseded", "STOPPED", detail),)
         undoes = segment.origin == GUARD and segment.source != CURRENT
         if not self._halted and (undoes or segment.source.startswith(ROLLING)):
             detail = "it answers a stop that the job has recovered from by itself"

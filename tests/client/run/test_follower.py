@@ -406,3 +406,20 @@ def test_a_main_segment_that_was_used_up_does_not_end_again_after_a_fallback() -
     assert (machine.running.seq, machine.on_main_line) == (1, True)
     assert walk(machine, 20) == []
     assert machine.boundary == TOTAL
+
+
+def test_what_was_planned_before_a_stop_does_not_answer_it() -> None:
+    machine = follower()
+    take(machine, segment(1, 0, when="now", length=20), segment(2, 1, start=20))
+    walk(machine, 25)
+    assert machine.running.seq == 2
+
+    def arrives(effect: fx.Effect) -> None:
+        if isinstance(effect, fx.Wait):
+            (refused,) = machine.offer(segment(3, 1, start=60))
+            assert (refused.status, refused.code) == ("superseded", "STOPPED")
+            assert machine.offer(segment(4, 2, start=25)) == ()
+
+    done = perform(machine.turn("LOSS_SPIKE"), arrives)
+    assert machine.running.seq == 4
+    assert "FallBack" not in words(done)
