@@ -43,6 +43,7 @@ class LossGuard:
 
         What was seen is forgotten, except by the watches of a main line that the next segment of it asks for too.
         """
+        # Several ranks judge only what they have exchanged: what they collected since is left out on all alike.
         if main and self._resting and self._alone:
             self._losses.extend(self._watch.drain())
             self._norms.extend(self._norm_watch.drain())

@@ -16,6 +16,10 @@ Tier: TypeAlias = Literal["recommended", "supported", "experimental"]
 """Recommended by evidence; supported: published, established; experimental: faithful, never chosen by default."""
 
 
+SLACK = 1e-9
+"""Share of the body by which a tail may begin too early: rounding of shares that just fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """The lengths a shape may refer to, in the job's clock."""
@@ -33,6 +37,27 @@ class Extent:
     def progress(self, share: float) -> float:
         """Return where ``share`` of the whole schedule, warm-up included, lies in progress after the warm-up."""
         return (share * self.length - self.warmup) / self.body
+
+    def check_tail(self, share: float, what: str) -> None:
+        """Check that a tail over the last ``share`` of the whole schedule begins after the warm-up.
+
+        Raises:
+            ValueError: It would begin inside it.
+        """
+        if self.progress(1.0 - share) < -SLACK:
+            raise ValueError(
+                f"a {what} of {share:g} of {self.length} begins inside the warm-up of {self.warmup}; "
+                f"give at most {self.body / self.length:g}"
+            )
+
+    def check_no_warmup(self, family: str, instead: str) -> None:
+        """Check that there is no warm-up beside a rise of the family's own.
+
+        Raises:
+            ValueError: There is one.
+        """
+        if self.warmup:
+            raise ValueError(f"{family} rises by itself; leave out warmup, and set {instead}")
 
 
 class Family(BaseModel, ABC):

@@ -40,16 +40,8 @@ class MiniCPMWSD(Family):
         return (self._begin(extent),)
 
     def check_extent(self, extent: Extent) -> None:
-        """Check that the decay begins after the warm-up.
-
-        Raises:
-            ValueError: It would begin inside it.
-        """
-        if extent.progress(1.0 - self.decay) < -1e-9:
-            raise ValueError(
-                f"a decay of {self.decay:g} of {extent.length} begins inside the warm-up of {extent.warmup}; "
-                f"give at most {extent.body / extent.length:g}"
-            )
+        """Check that the decay begins after the warm-up."""
+        extent.check_tail(self.decay, "decay")
 
     def phrase(self, extent: Extent) -> str:
         """Return what happens, in words."""

@@ -50,13 +50,8 @@ class OneCycle(Family):
         return (self.rise,)
 
     def check_extent(self, extent: Extent) -> None:
-        """Check that there is no warm-up beside the rise.
-
-        Raises:
-            ValueError: There is one.
-        """
-        if extent.warmup:
-            raise ValueError("one_cycle rises by itself; leave out warmup, and set rise")
+        """Check that there is no warm-up beside the rise."""
+        extent.check_no_warmup("one_cycle", "rise")
 
     def phrase(self, extent: Extent) -> str:
         """Return what happens, in words."""

@@ -81,16 +81,8 @@ class Power(Family):
         return tuple(sorted({x for x in (knee, self._begin(extent)) if 0.0 <= x < 1.0}))
 
     def check_extent(self, extent: Extent) -> None:
-        """Check that the decay begins after the warm-up.
-
-        Raises:
-            ValueError: It would begin inside it.
-        """
-        if extent.progress(1.0 - self.decay) < -1e-9:
-            raise ValueError(
-                f"a decay of {self.decay:g} of {extent.length} begins inside the warm-up of {extent.warmup}; "
-                f"give at most {extent.body / extent.length:g}"
-            )
+        """Check that the decay begins after the warm-up."""
+        extent.check_tail(self.decay, "decay")
 
     def phrase(self, extent: Extent) -> str:
         """Return what happens, in words."""

@@ -53,13 +53,8 @@ class Rewarm(Family):
         return (self.rewarm,) if self.rewarm else ()
 
     def check_extent(self, extent: Extent) -> None:
-        """Check that there is no warm-up beside the rise.
-
-        Raises:
-            ValueError: There is one.
-        """
-        if extent.warmup:
-            raise ValueError("rewarm rises by itself; leave out warmup, and set rewarm and start")
+        """Check that there is no warm-up beside the rise."""
+        extent.check_no_warmup("rewarm", "rewarm and start")
 
     def phrase(self, extent: Extent) -> str:
         """Return what happens, in words."""

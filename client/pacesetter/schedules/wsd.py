@@ -60,16 +60,8 @@ class WSD(Family):
         return (1.0 - self._span(extent),)
 
     def check_extent(self, extent: Extent) -> None:
-        """Check that the cooldown begins after the warm-up.
-
-        Raises:
-            ValueError: It would begin inside it.
-        """
-        if self.cooldown * extent.length > extent.body * (1.0 + 1e-9):
-            raise ValueError(
-                f"a cooldown of {self.cooldown:g} of {extent.length} begins inside the warm-up of {extent.warmup}; "
-                f"give at most {extent.body / extent.length:g}"
-            )
+        """Check that the cooldown begins after the warm-up."""
+        extent.check_tail(self.cooldown, "cooldown")
 
     def phrase(self, extent: Extent) -> str:
         """Return what happens, in words."""

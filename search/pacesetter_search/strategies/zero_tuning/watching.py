@@ -92,9 +92,8 @@ def late(body: Acknowledgement, sent: Sent, decision: "Decision") -> bool:
 def begun(sent: Sent, memory: Memory) -> None:
     """Note that a main segment has begun."""
     if sent.saves is not None:
-        memory.may_start_over = (
-            False  # what was trained is not thrown away for a piece that came to nothing
-        )
+        # What was trained is not thrown away for a piece that came to nothing.
+        memory.may_start_over = False
     if memory.watch == "cooling" and sent.source == memory.cooled:
         memory.watch = "cooled"
 
