@@ -173,3 +173,36 @@ def test_the_guard_of_spikes_and_this_one_work_side_by_side() -> None:
     assert "overfits" in codes(job)
     assert not [code for code in codes(job) if code.startswith("guard_")]
     assert job.landscape.validate() < 1.05
+
+
+def spoiled(place: int) -> GuardedJob:
+    """Return a job whose loss is NaN once, on the main line's step to ``place``."""
+    seen: list[int] = []
+
+    def spoil(job: GuardedJob, loss: float) -> float:
+        if job.follower.on_main_line and job.follower.position == place - 1 and not seen:
+            seen.append(place)
+            return float("nan")
+        return loss
+
+    return GuardedJob(
+        Guarded(zero_tuning()),
+        facts(lr=2.0**-6, capabilities=REPEATED, overhead_cap=0.15),
+        landscape=LearnedByHeart(TOTAL, turning=9.0),  # type: ignore[arg-type]
+        spoil=spoil,
+    ).run()
+
+
+def test_a_piece_that_is_sent_again_after_trouble_tells_no_name_twice() -> None:
+    job = spoiled(700)
+    assert [code for code in codes(job) if code.startswith("guard_")] == ["guard_rewind"]
+    names = [one.save_end_as for one in job.controller.segments if one.save_end_as is not None]
+    assert len(names) == len(set(names))
+    assert job.follower.position == TOTAL
+
+
+def test_trouble_in_the_last_step_of_a_piece_does_not_end_the_watch_for_trouble() -> None:
+    job = spoiled(pieces.ends(TOTAL)[6])
+    assert "guard_gave_up" not in codes(job)
+    assert all(one.stop_if for one in job.controller.segments if one.kind == "main")
+    assert job.follower.position == TOTAL
