@@ -203,8 +203,14 @@ class Decision:
         self.note("main", plan.reason.text, **reason.numbers)
         if watching.watches(self) and plan.start < job.budget.total:
             watching.send_pieces(self, plan)
-        else:
-            self.send(plan, "main", memory.chosen or 0.0)
+            return
+        if self.parameters.then != "schedule":
+            memory.sent_whole = plan
+        self.send(plan, "main", memory.chosen or 0.0)
+
+    def sd(self) -> float:
+        """Return how far off the main line's rate may be: a standard deviation in octaves."""
+        return gather(self.job, self.memory, self.parameters).posterior.sd
 
     def _choose(self, knowledge: Knowledge) -> Reason:
         """Choose the rate of the main line, once; return why."""

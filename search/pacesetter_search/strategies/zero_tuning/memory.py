@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pacesetter.protocol import SegmentPlan
+from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict
 
 from pacesetter_search.contract import State
@@ -94,6 +95,20 @@ class Turn(BaseModel):
     turned: bool
 
 
+class Handover(BaseModel):
+    """The horizon objective at work: its state, and the job as it sees it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: Schedule
+    """The main line's schedule when it took over."""
+    octaves: float
+    """How far off that may be: standard deviation of ``log2`` of the best rate."""
+    cap: float
+    """What is left of the overhead cap."""
+    state: State
+
+
 class Memory(BaseModel):
     """What ``zero_tuning`` remembers."""
 
@@ -149,6 +164,10 @@ class Memory(BaseModel):
     """Kept states that may be released."""
     cooled: str | None = None
     """The state that was cooled down."""
+    sent_whole: SegmentPlan | None = None
+    """The main line as it was sent last, where it is not sent in pieces and something is to follow it."""
+    next: Handover | None = None
+    """What took over once the main line had begun; nothing else is decided after that."""
     aside: bool = False
     """A person steers."""
     quiet: bool = False

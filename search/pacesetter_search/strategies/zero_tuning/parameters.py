@@ -1,5 +1,7 @@
 """What users may set of ``zero_tuning``."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from pacesetter_search.contract import Parameters
@@ -19,3 +21,6 @@ class ZeroTuningParameters(Parameters):
     """Whether a main line that sees its data again is watched, and taken back to its best state where it overfits."""
     stop_early: bool = True
     """Whether the job then ends, where the limits allow a shorter main line; else it goes on at almost no rate."""
+    then: Literal["schedule", "horizon"] = "schedule"
+    """What follows once the main line runs: the chosen schedule to its end, or the horizon objective of ``autolrs``
+    around it. A main line that is watched for overfitting is not handed over."""

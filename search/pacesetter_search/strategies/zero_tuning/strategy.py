@@ -32,7 +32,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.strategies import probing
-from pacesetter_search.strategies.zero_tuning import range_test, watching
+from pacesetter_search.strategies.zero_tuning import handover, range_test, watching
 from pacesetter_search.strategies.zero_tuning.decision import Decision
 from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
@@ -80,6 +80,11 @@ class ZeroTuning(Strategy):
         if bounds(job, "main").highest <= bounds(job, "main").lowest:
             yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
 
+    def decides_on(self, body: Body) -> bool:
+        """Whether this event may lead to a decision: with something to follow, that a main segment has begun, too."""
+        begins = isinstance(body, Acknowledgement) and body.status == "applied"
+        return super().decides_on(body) or (begins and self._parameters.then != "schedule")
+
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent, nothing known."""
         del job
@@ -88,6 +93,8 @@ class ZeroTuning(Strategy):
     def advance(self, state: State, event: Event, context: Context) -> Advance:
         """Fold in measurements; at the end of a probe, or when a plan failed, decide."""
         memory = Memory.model_validate(state)
+        if memory.next is not None:
+            return handover.advance(memory, event, context)
         decision = Decision(memory, context, self._parameters)
         self._reduce(event.body, memory, decision)
         return Advance(memory.document(), tuple(decision.segments), tuple(decision.log))
@@ -149,6 +156,8 @@ def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> 
         # What came before it is over.
         memory.live = [one for one in memory.live if one.seq >= sent.seq]
         watching.begun(sent, memory)
+        if sent.kind == "main" and sent.saves is None:
+            handover.begins(body, memory.sent_whole, decision)
     elif body.status == "refused":
         _refused(body, sent, memory, decision)
     elif body.code != "FINISHED" and not watching.late(body, sent, decision):
