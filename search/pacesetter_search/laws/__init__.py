@@ -3,6 +3,7 @@
 from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction
 from pacesetter_search.laws.curves import Curve
+from pacesetter_search.laws.published import step_law_peak
 from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "LawNotFitted",
     "Prediction",
     "SpectralLaw",
+    "step_law_peak",
 ]

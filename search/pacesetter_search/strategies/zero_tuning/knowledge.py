@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pacesetter.judgement import highest_multiplier
+from pacesetter.schedules import Cosine, Schedule
 
 from pacesetter_search.contract import JobFacts
+from pacesetter_search.laws import step_law_peak
 from pacesetter_search.strategies.zero_tuning import prior as priors
 from pacesetter_search.strategies.zero_tuning import range_test, shapes
 from pacesetter_search.strategies.zero_tuning.evidence import RangeEvidence
@@ -73,8 +75,27 @@ def prior_of(job: JobFacts, parameters: ZeroTuningParameters) -> priors.Prior:
     chosen = not priors.is_torch_default(job.groups[0].optimizer, math.exp2(given))
     hint = given - shapes.octaves_from_rungs(job.base) if chosen else None
     return priors.prior_for(
-        job, trust=parameters.trust, trust_octaves=parameters.trust_octaves, hint=hint
+        job,
+        trust=parameters.trust,
+        trust_octaves=parameters.trust_octaves,
+        hint=hint,
+        law=published(job),
     )
+
+
+def published(job: JobFacts) -> float | None:
+    """Return what a published law says of the best rate, as ``log2`` at the rungs' shape; None outside its range.
+
+    Step Law was fitted on AdamW, pretraining, counted in tokens; it says nothing of other jobs.
+    """
+    fits = job.regime == "pretrain" and job.budget.clock == "tokens"
+    if not fits or job.groups[0].optimizer != "AdamW":
+        return None
+    parameters = sum(group.parameters for group in job.groups)
+    peak = step_law_peak(parameters, job.budget.total)
+    if peak is None:
+        return None
+    return math.log2(peak) - shapes.octaves_from_rungs(Schedule(length=1000, body=Cosine()))
 
 
 def ladder(job: JobFacts) -> tuple[float, ...]:

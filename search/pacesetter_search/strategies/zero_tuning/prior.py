@@ -6,7 +6,7 @@ seeds each), swept at T/64, T/16 and T; "pilot" is an earlier study of three. No
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacesetter_search.contract import JobFacts
 
@@ -65,6 +65,11 @@ FIELD_SD = 3.0
 """Octaves that the best rate lies from the field's default (published tables span 1e-5 to .1 for Adam alone)."""
 
 
+LAW_WEIGHT, LAW_SD = 0.7, 0.75
+"""How far a published law of the peak is believed inside its range, and octaves that the best rate lies from it there:
+its own regret is .1 % (Step Law grid), but batch, warm-up, decay and the count of embeddings are the job's own."""
+
+
 DRIFT_MEAN, DRIFT_SD, DRIFT_NOISE = 0.05, 0.20, 0.5
 """What is believed of the drift of a job of which nothing is known; see :class:`Prior`."""
 
@@ -116,7 +121,14 @@ class Prior:
     range_horizon: float = 1 / 64
 
 
-def prior_for(job: JobFacts, *, trust: float, trust_octaves: float, hint: float | None) -> Prior:
+def prior_for(
+    job: JobFacts,
+    *,
+    trust: float,
+    trust_octaves: float,
+    hint: float | None,
+    law: float | None = None,
+) -> Prior:
     """Return the prior of a job.
 
     Args:
@@ -124,16 +136,33 @@ def prior_for(job: JobFacts, *, trust: float, trust_octaves: float, hint: float 
         trust: Weight of the given rate, from 0 to 1.
         trust_octaves: Its standard deviation.
         hint: The given rate as ``log2`` at the rungs' shape; None if nobody chose it.
+        law: What a published law says, likewise; None outside of its range.
     """
     mean, sd, noise = drift_of(epochs(job))
-    centre = math.log2(FIELD_DEFAULTS.get(job.groups[0].optimizer, ANY_DEFAULT))
-    field = Component(1.0, centre, FIELD_SD)
-    if hint is None or trust <= 0.0:
-        return Prior((field,), drift_mean=mean, drift_sd=sd, drift_noise=noise)
-    given = Component(trust, hint, trust_octaves)
-    broad = Component(1.0 - trust, centre, FIELD_SD)
-    parts = tuple(part for part in (given, broad) if part.weight > 0.0)
+    parts = field_of(job.groups[0].optimizer, law)
+    if hint is not None and trust > 0.0:
+        rest = (replace(part, weight=part.weight * (1.0 - trust)) for part in parts)
+        parts = (
+            Component(trust, hint, trust_octaves),
+            *(part for part in rest if part.weight > 0.0),
+        )
     return Prior(parts, drift_mean=mean, drift_sd=sd, drift_noise=noise)
+
+
+def field_of(optimizer: str, law: float | None) -> tuple[Component, ...]:
+    """Return what is believed of the best rate without the one that was given.
+
+    Args:
+        optimizer: Name of its class, for where practice starts.
+        law: What a published law says, as ``log2`` at the rungs' shape; None outside of its range.
+    """
+    centre = math.log2(FIELD_DEFAULTS.get(optimizer, ANY_DEFAULT))
+    if law is None:
+        return (Component(1.0, centre, FIELD_SD),)
+    return (
+        Component(LAW_WEIGHT, law, LAW_SD),
+        Component(1.0 - LAW_WEIGHT, centre, FIELD_SD),
+    )
 
 
 def is_torch_default(optimizer: str, lr: float) -> bool:

@@ -1,6 +1,7 @@
 """From losses to scores, and from a job's description to bounds, horizons, prior and price."""
 
 import math
+from typing import Any
 
 import pytest
 from pacesetter.limits import Limits
@@ -166,6 +167,48 @@ def test_full_trust_looks_around_the_given_rate_only_and_none_ignores_it() -> No
     assert [
         part.sd for part in prior_of(job(lr=0.004), ZeroTuningParameters(trust=0.0)).optimum
     ] == [FIELD_SD]
+
+
+def pretraining(**changes: Any) -> JobFacts:
+    described: dict[str, Any] = {
+        "budget": Budget(clock="tokens", total=2_500_000_000),
+        "groups": (
+            ParameterGroup(name="a", base_lr=1e-3, parameters=100_000_000, optimizer="AdamW"),
+            ParameterGroup(name="b", base_lr=1e-3, parameters=24_000_000, optimizer="AdamW"),
+        ),
+        "regime": "pretrain",
+        "base": Schedule(length=2_500_000_000),
+    }
+    return job_facts(2_500_000_000, **{**described, **changes})
+
+
+def test_a_published_law_is_believed_inside_its_range_at_the_rungs_shape() -> None:
+    law, broad = prior_of(pretraining(), ZeroTuningParameters()).optimum
+    # 2.33e-3 for a cosine; the rungs' WSD over half wants .6556 / .9706 of it by the convex bound.
+    assert 2.0**law.mean == pytest.approx(2.330e-3 * 0.6556 / 0.9706, rel=5e-3)
+    assert (law.weight, law.sd) == (0.7, 0.75)
+    assert (broad.weight, broad.sd) == (pytest.approx(0.3), FIELD_SD)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"regime": "finetune"},
+        {"budget": Budget(clock="tokens", total=1_000_000_000)},
+        {"budget": Budget(clock="steps", total=2_500_000_000)},
+        {"groups": (ParameterGroup(name="a", base_lr=1e-3, parameters=124, optimizer="AdamW"),)},
+        {"groups": (ParameterGroup(name="a", base_lr=1e-3, parameters=10**8, optimizer="SGD"),)},
+    ],
+)
+def test_a_published_law_says_nothing_of_other_jobs(changes: dict[str, Any]) -> None:
+    assert len(prior_of(pretraining(**changes), ZeroTuningParameters()).optimum) == 1
+
+
+def test_the_rate_that_was_given_stands_beside_the_law() -> None:
+    groups = (ParameterGroup(name="a", base_lr=4e-3, parameters=10**8, optimizer="AdamW"),)
+    parts = prior_of(pretraining(groups=groups), ZeroTuningParameters(trust=0.5)).optimum
+    assert [part.weight for part in parts] == pytest.approx([0.5, 0.35, 0.15])
+    assert math.fsum(part.weight for part in parts) == pytest.approx(1.0)
 
 
 def test_the_drift_is_known_better_where_no_data_repeat() -> None:
