@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pacesetter.protocol import (
+    CURRENT,
     Acknowledgement,
     FellBack,
     Measurements,
@@ -89,6 +90,8 @@ class Guarded(Strategy):
         """Remember what the strategy sends, and return it as it travels."""
         if plan.kind == "probe":
             memory.probes += plan.length
+        if plan.kind == "main" and plan.source != CURRENT:
+            memory.restarted += max(0, memory.main_at - plan.start)
         if plan.kind != "stop":
             memory.held.append(Held(seq=seq, known=seq, plan=plan))
         return watched(plan, job, memory, self.guard)
@@ -113,6 +116,7 @@ class Guarded(Strategy):
             case FellBack():
                 return _fell_back(body, memory)
             case SegmentEnded():
+                memory.main_at = body.main_position
                 return _ended(body, memory, recovery)
             case Acknowledgement():
                 return _acknowledged(body, memory, recovery)

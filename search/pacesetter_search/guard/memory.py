@@ -94,6 +94,10 @@ class GuardMemory(BaseModel):
     """Clock units trained twice."""
     probes: int = 0
     """Clock units of the probes that the strategy sent."""
+    main_at: int = 0
+    """Position of the main line, as the end of a segment told it last."""
+    restarted: int = 0
+    """Clock units of the main line that the strategy itself gave up by going on from an earlier state."""
     units_per_step: float = 1.0
     evidence: dict[str, JsonValue] = {}
     aside: bool = False

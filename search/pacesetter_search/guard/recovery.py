@@ -117,7 +117,7 @@ class Recovery:
 
     def _affordable(self, units: int) -> bool:
         """Whether so much may be trained twice: it counts against the cap like a probe."""
-        spent = self.memory.undone + self.memory.probes
+        spent = self.memory.undone + self.memory.probes + self.memory.restarted
         return spent + units <= self.job.overhead_cap * self._total
 
     def _points(self, rung: int, start: int, held: Held) -> Points | None:

@@ -5,9 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pacesetter.protocol import Capabilities, FellBack, Measurements, SegmentEnded
+from pacesetter.protocol import (
+    INITIAL,
+    Capabilities,
+    FellBack,
+    Measurements,
+    SegmentEnded,
+    SegmentPlan,
+)
 from pacesetter.schedules import Cosine, Schedule
-from pacesetter_search.contract import Advance, Context, Event, State, Strategy
+from pacesetter_search.contract import Advance, Context, Event, Registered, State, Strategy
 from pacesetter_search.guard import Guarded, GuardParameters
 from pacesetter_search.strategies import get_strategy
 
@@ -37,6 +44,26 @@ class Witness(Strategy):
         self.seen.append(event.body)
         self.caps.append(context.job.overhead_cap)
         return self.inner.advance(state, event, context)
+
+
+class StartingOver(Strategy):
+    """Trains 40 steps, and then the whole budget from the untrained model."""
+
+    name = "starting_over"
+
+    def initial(self, job: Any) -> State:
+        return {}
+
+    def advance(self, state: State, event: Event, context: Context) -> Advance:
+        base = context.job.base
+        plan = {"kind": "main", "when": "now", "policy": base, "reason": {"text": "test"}}
+        if isinstance(event.body, Registered):
+            first = SegmentPlan.model_validate({**plan, "start": 0, "length": 40})
+            return Advance(state, (first,))
+        if isinstance(event.body, SegmentEnded) and event.body.main_position == 40:
+            again = {**plan, "from": INITIAL, "start": 0, "length": base.length}
+            return Advance(state, (SegmentPlan.model_validate(again),))
+        return Advance(state)
 
 
 def fixed() -> Strategy:
@@ -143,6 +170,19 @@ def test_units_trained_twice_stay_within_the_overhead_cap_and_lost_weights_are_r
     assert in_place.reason.text == (
         "the loss is not finite at 650, weights from 'rolling-2-600' in place"
     )
+    assert np.isfinite(done.landscape.weights).all()
+    assert done.follower.position == TOTAL
+
+
+def test_units_that_the_strategy_gave_up_by_starting_over_count_against_the_same_cap() -> None:
+    done = job(
+        StartingOver(StartingOver.parameters_type()),
+        facts={"overhead_cap": 0.06},
+        spoil=poison(300),
+    ).run()
+    assert guard_log(done) == ["guard_rewind"]
+    # 40 were given up and 51 would be trained twice: the weights of the snapshot go on in place.
+    assert len(done.main_losses) == TOTAL + 40
     assert np.isfinite(done.landscape.weights).all()
     assert done.follower.position == TOTAL
 
