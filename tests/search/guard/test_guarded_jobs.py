@@ -178,10 +178,10 @@ def test_units_that_the_strategy_gave_up_by_starting_over_count_against_the_same
     done = job(
         StartingOver(StartingOver.parameters_type()),
         facts={"overhead_cap": 0.06},
-        spoil=poison(300),
+        spoil=poison(280),
     ).run()
     assert guard_log(done) == ["guard_rewind"]
-    # 40 were given up and 51 would be trained twice: the weights of the snapshot go on in place.
+    # 40 were given up and 41 would be trained twice: the weights of the snapshot go on in place.
     assert len(done.main_losses) == TOTAL + 40
     assert np.isfinite(done.landscape.weights).all()
     assert done.follower.position == TOTAL
