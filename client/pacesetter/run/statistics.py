@@ -29,7 +29,7 @@ class Norms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bucket:
+class Bucket:
     """Parameters whose norms one fused call measures and one collective (or none) reduces."""
 
     parameters: list[Tensor]
@@ -66,7 +66,7 @@ class GradientStatistics:
         self.l1 = l1
         self.parameter_norm = parameter_norm
         self._parameters = list(dict.fromkeys(parameters))
-        self._buckets = _buckets(self._parameters)
+        self._buckets = buckets_of(self._parameters)
 
     @torch.no_grad()
     def measure(self) -> Norms:
@@ -124,9 +124,24 @@ class GradientStatistics:
         return norm
 
 
-def _bucket_norm(bucket: _Bucket, values: list[Tensor], order: int) -> Tensor:
+@torch.no_grad()
+def tensor_norms(bucket: Bucket) -> Tensor:
+    """Return the l2 norm of each parameter of a bucket, as one vector [len(bucket.parameters)] on its device.
+
+    A DTensor counts with its full value, so all ranks must call together.
+    """
+    wide = _wide(bucket)
+    values = _values(bucket.parameters)
+    narrow = any(value.dtype != wide for value in values)
+    norms = torch.stack(list(torch._foreach_norm(values, 2, dtype=wide if narrow else None)))
+    if bucket.mesh is None or not any(bucket.sharded):
+        return norms
+    return _reduced(norms.square(), bucket.mesh, bucket.sharded).sqrt()
+
+
+def _bucket_norm(bucket: Bucket, values: list[Tensor], order: int) -> Tensor:
     """Return the norm of one bucket, reduced over its mesh; every rank takes part, with or without gradients."""
-    wide = torch.float64 if bucket.dtype in (torch.float64, torch.complex128) else torch.float32
+    wide = _wide(bucket)
     if values:
         narrow = any(value.dtype != wide for value in values)
         norms = torch._foreach_norm(values, order, dtype=wide if narrow else None)
@@ -138,6 +153,10 @@ def _bucket_norm(bucket: _Bucket, values: list[Tensor], order: int) -> Tensor:
     return _reduced(total**order, bucket.mesh, bucket.sharded) ** (1.0 / order)
 
 
+def _wide(bucket: Bucket) -> torch.dtype:
+    return torch.float64 if bucket.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
 def _reduced(value: Tensor, mesh: "DeviceMesh", sharded: tuple[bool, ...]) -> Tensor:
     """Return the sum of ``value`` over the mesh dimensions that are split, in one collective."""
     from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
@@ -146,14 +165,13 @@ def _reduced(value: Tensor, mesh: "DeviceMesh", sharded: tuple[bool, ...]) -> Te
     return DTensor.from_local(value, mesh, placements, run_check=False).full_tensor()
 
 
-def _buckets(parameters: Sequence[Tensor]) -> list[_Bucket]:
-    found: dict[object, _Bucket] = {}
+def buckets_of(parameters: Sequence[Tensor]) -> list[Bucket]:
+    """Return the parameters sorted by device, type and sharding, each kind in the order given."""
+    found: dict[object, Bucket] = {}
     for parameter in parameters:
         mesh, sharded = _layout(parameter)
         key = (parameter.device, parameter.dtype, mesh, sharded)
-        bucket = found.setdefault(
-            key, _Bucket([], parameter.device, parameter.dtype, mesh, sharded)
-        )
+        bucket = found.setdefault(key, Bucket([], parameter.device, parameter.dtype, mesh, sharded))
         bucket.parameters.append(parameter)
     return list(found.values())
 

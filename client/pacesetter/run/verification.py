@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from pacesetter.projection.applied import last_factors
 from pacesetter.run.statistics import local_part
 
 logger = logging.getLogger("pacesetter")
@@ -183,14 +184,26 @@ class Verifier:
         group = self._optimizer.param_groups[self._group_index]
         changes, directions, noises = [], [], []
         relative: Tensor | float = 0.0
+        # A projection in the optimizer's post-hook is no part of the step: it is taken out again.
+        factors = last_factors(self._optimizer) if self._step_seen else {}
         for watched in self._watched:
             direction = self._direction(self._optimizer.state[watched.parameter], group, watched)
             if direction is None or direction.values.shape != watched.before.shape:
                 continue
             after = _sample(watched.parameter)
+            factor = factors.get(id(watched.parameter))
+            if factor is not None:
+                after /= factor.to(after)
             changes.append(after - watched.before)
             directions.append(direction.values)
-            noises.append(_rounding(watched, after, decayed=direction.decayed_in_place))
+            noises.append(
+                _rounding(
+                    watched,
+                    after,
+                    decayed=direction.decayed_in_place,
+                    rescaled=factor is not None,
+                )
+            )
             relative = direction.relative_error
         if not changes:
             return None
@@ -281,10 +294,15 @@ def _ratio(
     return torch.stack([lr, noise_used.sum() / length, relative, residual, change.abs().sum(), inf])
 
 
-def _rounding(watched: _Watched, after: Tensor, *, decayed: bool) -> Tensor:
-    """Return the largest error of each element's change: half an ulp after every write to the weight."""
+def _rounding(watched: _Watched, after: Tensor, *, decayed: bool, rescaled: bool) -> Tensor:
+    """Return the largest error of each element's change: half an ulp after every write to the weight.
+
+    Rescaling writes once more, by a factor that the kernel may have rounded to the weight's type.
+    """
     limits = torch.finfo(_real_dtype(watched.parameter))
-    writes = after.abs() + (2.0 * watched.before.abs() if decayed else 0.0)
+    writes = (3.0 if rescaled else 1.0) * after.abs() + (
+        2.0 * watched.before.abs() if decayed else 0.0
+    )
     return 0.5 * limits.eps * writes + limits.tiny * limits.eps
 
 
