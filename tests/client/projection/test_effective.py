@@ -42,7 +42,9 @@ def test_a_model_stands_for_its_hidden_weights() -> None:
     rates = effective_learning_rates(model, Adam(model.parameters(), lr=1e-3))
 
     assert list(rates) == ["0.weight", "3.weight", "6.weight"]
-    assert rates["3.weight"] == pytest.approx(1e-3 / linear(model, 3).weight.norm().item(), rel=1e-6)
+    assert rates["3.weight"] == pytest.approx(
+        1e-3 / linear(model, 3).weight.norm().item(), rel=1e-6
+    )
 
 
 def test_weight_of_norm_zero_has_an_infinite_rate() -> None:
