@@ -45,3 +45,14 @@ def test_the_guide_to_schedules_without_the_service_runs_from_top_to_bottom() ->
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_guide_to_projection_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACESETTER_MODE", "offline")
+    monkeypatch.setenv("PACESETTER_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    page = GUIDE.with_name("projection.md")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    exec(compile(block, str(page), "exec"), {})
