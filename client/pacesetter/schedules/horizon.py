@@ -11,7 +11,15 @@ from pacesetter.schedules.cooldowns import CooldownShape
 from pacesetter.schedules.extending import extend
 from pacesetter.schedules.families import AnyFamily
 from pacesetter.schedules.joined import Joined, whole
-from pacesetter.schedules.joining import assembled, built, changed, join, line, pieces_of
+from pacesetter.schedules.joining import (
+    assembled,
+    built,
+    changed,
+    join,
+    line,
+    pieces_of,
+    shortened,
+)
 from pacesetter.schedules.schedule import Schedule
 from pacesetter.schedules.wsd import WSD
 
@@ -70,7 +78,8 @@ def resume_trunk(
     Args:
         decayed: What :func:`branch_decay` made, or a ``wsd`` schedule, whose trunk is its plateau.
         at: Position of the state from which the run goes on.
-        length: Of the result, counted from its zero; by default the trunk's. A trunk that is too short is extended.
+        length: Of the result, counted from its zero; by default the trunk's, and where that was joined itself, until
+            the end of the piece that was in force. A trunk that is too short is extended, one too long cut off.
         rewarmup: Length of the line up from the decayed rate, by default a hundredth of what remains. 0 jumps, as
             published for WSD-S.
 
@@ -80,6 +89,8 @@ def resume_trunk(
     trunk, begin = _trunk(decayed)
     if length is not None and length > trunk.length:
         trunk = extend(trunk, length, min(at, trunk.end))
+    elif length is not None and length < trunk.length:
+        trunk = shortened(trunk, length)
     rest = trunk.end - at
     if rest <= 0:
         raise ScheduleError(

@@ -55,7 +55,7 @@ class Infinite(Family):
         stop, begin = self._phases(extent)
         values = np.full_like(x, self.constant)
         if stop > 0.0:
-            p = np.minimum(x / stop, 1.0)
+            p = np.minimum(x, stop) / stop
             above = 0.5 * (1.0 + np.cos(np.pi * p))
             if self.shape == "inverse_sqrt":
                 above = 1.0 - (1.0 / np.sqrt(1.0 + STEEPNESS * p) - 1.0) / _DROP

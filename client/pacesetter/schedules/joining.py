@@ -70,6 +70,12 @@ def assembled(like: Schedule, pieces: list[JoinedPiece], length: int) -> Schedul
     return built(zero=like.zero, length=length, peak=top, unit=like.unit, body=body)
 
 
+def shortened(schedule: Schedule, length: int) -> Schedule:
+    """Return a schedule cut off at a shorter length, with the values that it has until there."""
+    pieces = pieces_of(schedule, schedule.zero)
+    return assembled(schedule, [piece for piece in pieces if piece.start < length], length)
+
+
 def line(like: Schedule, at: int, length: int, start: float, end: float) -> Schedule:
     """Return a line from one value to another over ``length``, in the unit of ``like``."""
     if end > start:

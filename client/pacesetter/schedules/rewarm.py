@@ -41,7 +41,8 @@ class Rewarm(Family):
         values: FloatArray = self.end + (1.0 - self.end) * 0.5 * (1.0 + np.cos(np.pi * y))
         if self.rewarm == 0.0:
             return values
-        return np.where(x < self.rewarm, self.start + (1.0 - self.start) * x / self.rewarm, values)
+        rise = self.start + (1.0 - self.start) * (np.minimum(x, self.rewarm) / self.rewarm)
+        return np.where(x < self.rewarm, rise, values)
 
     def initial(self, extent: Extent) -> float:
         """Return ``start``."""

@@ -140,8 +140,7 @@ class Schedule(BaseModel):
     @property
     def highest(self) -> float:
         """The upper end of its range."""
-        top = self.floor + (1.0 - self.floor) * self.body.highest()
-        return self.peak * (max(1.0, top) if self.warmup is not None else top)
+        return self.peak * (self.floor + (1.0 - self.floor) * self.body.highest())
 
     @property
     def end(self) -> int:

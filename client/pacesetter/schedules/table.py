@@ -70,6 +70,10 @@ class Table(Family):
 
         return evaluate
 
+    def initial(self, extent: Extent) -> float:  # noqa: ARG002
+        """Return the first value."""
+        return self.values[0]
+
     def highest(self) -> float:
         """Return the largest value."""
         return max(self.values)

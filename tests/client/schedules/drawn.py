@@ -36,8 +36,8 @@ def _steps(draw: st.DrawFn) -> Document:
 
 @st.composite
 def _tables(draw: st.DrawFn) -> Document:
-    inner = st.floats(0.0, 1.0, exclude_min=True, exclude_max=True)
-    positions = [0.0, *sorted(draw(st.sets(inner, max_size=6))), 1.0]
+    inner = draw(st.sets(st.integers(1, 10**6 - 1), max_size=6))
+    positions = [0.0, *(place / 10**6 for place in sorted(inner)), 1.0]
     return {
         "family": "table",
         "positions": positions,
@@ -159,19 +159,22 @@ def documents(length: int, warmup: int) -> Mapping[str, st.SearchStrategy[Docume
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> Schedule:
-    """Draw a schedule of any family, up to trillions of clock units long."""
-    length = draw(st.integers(2, TRILLIONS))
-    longest = length // 2 - 1
-    warmup = draw(st.integers(1, longest)) if longest > 0 and draw(st.booleans()) else 0
+def schedules(
+    draw: st.DrawFn, longest: int = TRILLIONS, shortest: int = 2, name: str | None = None
+) -> Schedule:
+    """Draw a schedule of any family, or of the one named, up to trillions of clock units long."""
+    length = draw(st.integers(max(shortest, 4) if name == "noam" else shortest, longest))
+    most = 0 if name in RISING else length // 2 - 1
+    rises = name == "noam" or (most > 0 and draw(st.booleans()))
+    warmup = draw(st.integers(1, most)) if rises else 0
     families = documents(length, warmup)
-    body = draw(families[draw(st.sampled_from(sorted(families)))])
+    body = draw(families[name or draw(st.sampled_from(sorted(families)))])
     rise = {"length": warmup, "start": draw(units)}
     return Schedule.model_validate(
         {
-            "zero": draw(st.integers(-TRILLIONS, TRILLIONS)),
+            "zero": draw(st.integers(-longest, longest)),
             "length": length,
-            "peak": draw(st.floats(0.0, 1e6)),
+            "peak": draw(st.one_of(st.just(0.0), st.floats(1e-9, 1e6))),
             "floor": draw(units),
             "unit": "absolute" if body["family"] in LAWS else "relative",
             "warmup": rise if warmup else None,

@@ -283,6 +283,20 @@ def test_cycles_of_one_trunk_are_branches_and_resumptions_in_turn() -> None:
     assert len(families_in_force(line)) == 6
 
 
+def test_a_trunk_that_is_too_long_is_cut_off_at_the_length_asked_for() -> None:
+    long = Schedule(length=1000, warmup=RISE, body=Linear())
+    decayed = branch_decay(long, 500, 50)
+    resumed = resume_trunk(decayed, 550, length=700, rewarmup=0)
+
+    assert (resumed.length, resume_trunk(decayed, 550).length) == (700, 1000)
+    assert values(resumed, 300, 550, 700, 900) == values(long, 300, 550, 700, 700)
+    assert resume_trunk(decayed, 500, length=700).over(np.arange(701.0)) == pytest.approx(
+        long.over(np.arange(701.0)), rel=1e-12
+    )
+    with pytest.raises(ScheduleError, match="nothing of it is left at 600"):
+        resume_trunk(decayed, 600, length=600)
+
+
 def test_a_wsd_schedule_resumes_its_plateau() -> None:
     schedule = Schedule(length=1000, warmup=RISE, body=WSD(cooldown=0.2), floor=0.1)
     resumed = resume_trunk(schedule, 1000, length=2000)
