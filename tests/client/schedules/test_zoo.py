@@ -1,11 +1,9 @@
-"""The published families at five points: by hand, from the paper, or from torch."""
+"""The published families at five points, by hand or from the paper."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from pacesetter.schedules import (
     FAMILIES,
     REX,
@@ -18,6 +16,7 @@ from pacesetter.schedules import (
     Exponential,
     Extent,
     Infinite,
+    Joined,
     Linear,
     MiniCPMWSD,
     ModerateDecay,
@@ -25,17 +24,11 @@ from pacesetter.schedules import (
     Refined,
     Rewarm,
     Schedule,
+    Table,
     Triangular,
     Warmup,
 )
 from pydantic import ValidationError
-from torch.optim.lr_scheduler import (
-    CosineAnnealingWarmRestarts,
-    CyclicLR,
-    ExponentialLR,
-    LRScheduler,
-    OneCycleLR,
-)
 
 HUNDRED = Extent(length=100, warmup=0)
 
@@ -91,7 +84,38 @@ BY_HAND: list[tuple[AnyFamily, tuple[float, ...], tuple[float, ...]]] = [
         (0, 0.25, 0.5, 0.75, 1),
         (0, 0.5, 1, 0.75, 0.5),
     ),
+    # REX up to the middle, where it is 2/3, then a line to 0.
+    (
+        Joined.model_validate(
+            {
+                "pieces": [
+                    {"start": 0, "schedule": {"length": 100, "body": {"family": "rex"}}},
+                    {
+                        "start": 50,
+                        "schedule": {
+                            "zero": 50,
+                            "length": 50,
+                            "peak": 2 / 3,
+                            "body": {"family": "linear"},
+                        },
+                    },
+                ]
+            }
+        ),
+        (0, 0.25, 0.5, 0.75, 1),
+        (1, 6 / 7, 2 / 3, 1 / 3, 0),
+    ),
 ]
+ELSEWHERE = {"constant", "cosine", "linear", "polynomial", "step", "table", "wsd"} | {
+    "inverse_sqrt",
+    "noam",
+    "power",
+}
+"""In ``test_families.py`` and ``test_laws.py``."""
+
+
+def test_every_family_has_its_five_points() -> None:
+    assert {family.family for family, _, _ in BY_HAND} | ELSEWHERE == set(FAMILIES)
 
 
 @pytest.mark.parametrize(("family", "where", "values"), BY_HAND)
@@ -102,49 +126,6 @@ def test_family_at_five_points(
     assert family.over(np.array(where, dtype=np.float64), HUNDRED) == pytest.approx(
         values, abs=1e-7
     )
-
-
-def _torch(steps: int, make: Callable[[torch.optim.Optimizer], LRScheduler]) -> list[float]:
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0, momentum=0.9)
-    scheduler = make(optimizer)
-    rates = []
-    for _ in range(steps):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-def test_one_cycle_is_that_of_torch_but_for_its_ends() -> None:
-    # Torch reaches its top at step .3 T - 1 = 59 and its end at T - 1 = 199.
-    ours = Schedule(length=199, body=OneCycle(rise=59 / 199)).over(np.arange(199.0))
-
-    theirs = _torch(199, lambda o: OneCycleLR(o, max_lr=1.0, total_steps=200))
-    assert ours == pytest.approx(theirs, abs=1e-12)
-
-
-def test_exponential_is_that_of_torch() -> None:
-    ours = Schedule(length=50, body=Exponential(end=0.9**50)).over(np.arange(50.0))
-
-    assert ours == pytest.approx(_torch(50, lambda o: ExponentialLR(o, gamma=0.9)), abs=1e-12)
-
-
-@pytest.mark.parametrize("halving", [False, True])
-def test_triangles_are_those_of_torch(halving: bool) -> None:
-    ours = Schedule(length=60, body=Triangular(cycles=3, halving=halving)).over(np.arange(60.0))
-
-    mode = "triangular2" if halving else "triangular"
-    theirs = _torch(60, lambda o: CyclicLR(o, 0.25, 1.0, step_size_up=10, mode=mode))  # type: ignore[arg-type]
-    assert ours == pytest.approx(theirs, abs=1e-12)
-
-
-@pytest.mark.parametrize(("growth", "length"), [(1, 30), (2, 70)])
-def test_restarts_are_those_of_torch(growth: int, length: int) -> None:
-    body = CosineRestarts(cycles=3, growth=growth)
-    ours = Schedule(length=length, body=body).over(np.arange(float(length)))
-
-    theirs = _torch(length, lambda o: CosineAnnealingWarmRestarts(o, T_0=10, T_mult=growth))
-    assert ours == pytest.approx(theirs, abs=1e-12)
 
 
 def test_uba_is_the_cosine_at_phi_two_and_rex_of_the_cosine_at_phi_one() -> None:
@@ -201,12 +182,39 @@ def test_wsd_s_takes_its_budgets_from_the_whole_run_with_its_warmup() -> None:
     assert schedule.breakpoints() == pytest.approx((0, 100, 450, 500, 950, 1000))
 
 
+def test_wsd_s_falls_in_a_line_of_one_over_the_rate_and_not_of_the_rate() -> None:
+    schedule = Schedule(length=1000, body=WSDS(ends=(1.0,), decay=0.1, end=0.1))
+    inverse = 1.0 / schedule.over(np.arange(900.0, 1001.0))
+
+    # From 1 to 10 over 100 steps.
+    assert np.diff(inverse) == pytest.approx(np.full(100, 0.09), abs=1e-12)
+    assert schedule.at(950) == pytest.approx(1 / 5.5, rel=1e-12)
+
+
+def test_the_printed_formula_of_minicpm_would_be_above_one() -> None:
+    half_life, ends, begins = 5000, 100_000, 80_000
+    printed = 0.5 ** ((begins + 1000 - ends) / half_life)
+    schedule = Schedule(length=ends, body=MiniCPMWSD(decay=0.2, half_life=half_life))
+
+    assert printed > 13.0
+    # 2^-0.2
+    assert schedule.at(begins + 1000) == pytest.approx(0.8705505632961241, rel=1e-12)
+
+
 def test_a_warmup_rises_to_where_the_shape_begins() -> None:
     body = Refined(values=(0.4, 1.0, 0.0), norm="l1", tau=0.1)
     schedule = Schedule(length=110, floor=0.5, warmup=Warmup(length=10, start=0.0), body=body)
 
     assert [schedule.at(s) for s in (0, 5, 10)] == pytest.approx([0.0, 0.35, 0.7])
     assert schedule.evaluator()(5) == schedule.at(5) == schedule.over(np.array([5.0]))[0]
+
+
+def test_a_warmup_rises_to_where_a_table_begins() -> None:
+    body = Table(positions=(0.0, 1.0), values=(0.4, 0.2))
+    schedule = Schedule(length=110, peak=2.0, warmup=Warmup(length=10, start=0.5), body=body)
+
+    assert [schedule.at(s) for s in (0, 5, 10, 110)] == pytest.approx([0.4, 0.6, 0.8, 0.4])
+    assert schedule.highest == 0.8
 
 
 def test_tiers_are_those_of_the_evidence() -> None:
