@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     found = reporting.arguments(__doc__)
     found.add_argument("--tasks", help="comma-separated names, 'all' or 'none'")
     found.add_argument("--generated", nargs=2, type=int, metavar=("SEED", "COUNT"))
-    found.add_argument("--contenders", help="those whose name contains one of these words")
+    found.add_argument("--contenders", help="words of their names, all, or families")
     found.add_argument("--shapes", help="base shapes of the references")
     found.add_argument("--seeds", type=int, help="fresh seeds; half as many for language models")
     found.add_argument("--scale", type=float, default=1.0, help="budget over the task's own")

@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from pacesetter import Limits
 
-from benchmarks.quality.baselines import published, rate_free, searches
+from benchmarks.quality.baselines import families, published, rate_free, searches
+from benchmarks.quality.baselines.families import FORMS, LAWS, Form
 from benchmarks.quality.score import Score
 from benchmarks.quality.steered import Steering
 from benchmarks.quality.tasks.base import Task
@@ -54,7 +55,17 @@ class Steered:
     """The contender whose probes it pays for and ignores."""
 
 
-Contender: TypeAlias = Baseline | Steered
+@dataclass(frozen=True)
+class FamilyRun:
+    """Trained by the plain loop on a family of schedules, at a rate that the tuned linear decay's transfers to."""
+
+    name: str
+    form: Form | None
+    """None for the one that is refined from norms measured first."""
+    fits: Callable[[Task], bool] = fits_any
+
+
+Contender: TypeAlias = Baseline | Steered | FamilyRun
 
 _AUTOLRS_RANGE = {"min_multiplier": 1 / 32, "max_multiplier": 32.0}
 
@@ -100,6 +111,13 @@ CONTENDERS: tuple[Contender, ...] = (
     Baseline("Schedule-Free", rate_free.schedule_free, rate_free.fits),
 )
 
+FAMILIES: tuple[Contender, ...] = (
+    *(FamilyRun(f"family: {form.name}", form) for form in FORMS),
+    *(FamilyRun(f"family: {form.name} (law)", form, families.law_fits) for form in LAWS),
+    FamilyRun("family: refined, from a first run", None, families.refined_fits),
+)
+"""A table of their own: ``--contenders families``."""
+
 
 def steering(contender: Steered, cap: float) -> Steering:
     """Return how a job of ``contender`` is attached, where the benchmark allows ``cap``."""
@@ -138,16 +156,25 @@ def absent_lr(task: Task) -> float:
 
 
 def contenders_named(names: str) -> tuple[Contender, ...]:
-    """Return the contenders whose name contains one of the comma-separated words; all of them for ``all``.
+    """Return the contenders whose name contains one of the comma-separated words.
+
+    ``all`` is the search and what it has to beat. Families of schedules are chosen by words that begin with their
+    prefix, such as ``family: rex``, or all at once by ``families``.
 
     Raises:
         ValueError: A word fits no name; the message lists them.
     """
     if names == "all":
         return CONTENDERS
+    everyone = (*CONTENDERS, *FAMILIES)
     words = [word.strip() for word in names.split(",") if word.strip()]
-    known = [contender.name for contender in CONTENDERS]
+    words = ["family: " if word == "families" else word for word in words]
+    known = [contender.name for contender in everyone]
     for word in words:
-        if not any(word in name for name in known):
+        if not any(_fits(word, name) for name in known):
             raise ValueError(f"no contender's name contains {word!r}; they are: {'; '.join(known)}")
-    return tuple(c for c in CONTENDERS if any(word in c.name for word in words))
+    return tuple(c for c in everyone if any(_fits(word, c.name) for word in words))
+
+
+def _fits(word: str, name: str) -> bool:
+    return name.startswith(word) if name.startswith("family: ") else word in name

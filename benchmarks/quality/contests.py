@@ -7,9 +7,11 @@ from typing import Any
 
 from benchmarks.quality import steered
 from benchmarks.quality.address import describe, tree_hash
+from benchmarks.quality.baselines import families
 from benchmarks.quality.contenders import (
     Baseline,
     Contender,
+    FamilyRun,
     Steered,
     main_steps,
     start_lr,
@@ -65,6 +67,44 @@ class BaselineContest(Contest):
 
 
 @dataclass(frozen=True)
+class FamilyContest(Contest):
+    """A family of schedules on one seed."""
+
+    task: Task
+    name: str
+    form: families.Form | None
+    linear_lr: float
+    steps: int
+    seed: int
+
+    def run(self) -> dict[str, Any]:
+        """Train."""
+        arguments = (self.linear_lr, self.steps, self.seed)
+        if self.form is None:
+            return asdict(families.run_refined(self.task, *arguments))
+        return asdict(families.run_form(self.task, self.form, *arguments))
+
+    def document(self) -> dict[str, Any]:
+        """Return the schedule as it is sent anywhere, and the rate that is transferred."""
+        body = None if self.form is None else self.form.body(self.task, self.steps)
+        return {
+            "family": None if body is None else body.model_dump(mode="json"),
+            "linear_lr": self.linear_lr,
+            "recipe": describe(self.task.recipe),
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the runner's and the recipe's."""
+        return families.__name__, type(self.task.recipe).__module__
+
+    def about(self) -> str:
+        """Return who, where and on which seed."""
+        return f"{self.task.name} {self.name} steps {self.steps} seed {self.seed}"
+
+
+@dataclass(frozen=True)
 class SteeredContest(Contest):
     """A strategy on one seed, through the client and the controller."""
 
@@ -114,6 +154,11 @@ def contests(
         if not contender.fits(task):
             return []
         return [BaselineContest(task, contender, steps, total, seed) for seed in seeds]
+    if isinstance(contender, FamilyRun):
+        if not contender.fits(task):
+            return []
+        lr, form = reference.right_lr, contender.form
+        return [FamilyContest(task, contender.name, form, lr, steps, seed) for seed in seeds]
     return _steered(contender, reference, seeds, total, cap)
 
 

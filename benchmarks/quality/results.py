@@ -25,7 +25,8 @@ def _section(title: str, document: Mapping[str, Any]) -> str:
     )
     bars = ["| bar | measured | wanted | met |", "| --- | ---: | --- | --- |"]
     bars += [_bar(row) for row in document["rows"]]
-    return "\n\n".join([f"## {title}", where, "\n".join(bars), document["tables"].rstrip()])
+    measured = ["\n".join(bars)] if document["rows"] else []
+    return "\n\n".join([f"## {title}", where, *measured, document["tables"].rstrip()])
 
 
 def _bar(row: Mapping[str, Any]) -> str:
