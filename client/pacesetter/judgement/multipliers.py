@@ -95,21 +95,23 @@ def _judge(
     highest = highest_multiplier(
         case.limits, case.base, kind=plan.kind, origin=plan.origin, base_lr=base_lr
     )
-    top = int(np.argmax(multipliers))
-    if multipliers[top] > highest * (1.0 + ROUNDING):
+    top, feedback = int(np.argmax(multipliers)), plan.feedback
+    # A rule that runs on the client is judged by the bounds that it states, as if it stood there all the time.
+    reached = multipliers[top] * (feedback.highest if feedback is not None else 1.0)
+    if reached > highest * (1.0 + ROUNDING):
         return Refusal(
-            "ABOVE_LIMIT",
-            f"multiplier {multipliers[top]:g} at {positions[top]:.0f} is above {highest:g}",
+            "ABOVE_LIMIT", f"multiplier {reached:g} at {positions[top]:.0f} is above {highest:g}"
         )
     if plan.kind != "main":
         return None
     exempt = _in_warmup(case, positions, multipliers, base_lr)
     judged = np.where(exempt, np.inf, multipliers)
     low = int(np.argmin(judged))
-    if judged[low] < case.limits.min_multiplier * (1.0 - ROUNDING):
+    reached = judged[low] * (feedback.lowest if feedback is not None else 1.0)
+    if reached < case.limits.min_multiplier * (1.0 - ROUNDING):
         return Refusal(
             "BELOW_LIMIT",
-            f"multiplier {judged[low]:g} at {positions[low]:.0f} is below {case.limits.min_multiplier:g}",
+            f"multiplier {reached:g} at {positions[low]:.0f} is below {case.limits.min_multiplier:g}",
         )
     return _changes(case, positions, multipliers, exempt, base_lr)
 
@@ -134,6 +136,9 @@ def _changes(
     after = case.plan.policy.over(following) / case.policy_divisor(base_lr)
     ratios = _ratio(multipliers, after, NEGLIGIBLE * case.base_peak(base_lr))
     ratios[exempt & _in_warmup(case, following, after, base_lr)] = 1.0
+    feedback = case.plan.feedback
+    if feedback is not None:
+        ratios *= feedback.max_change_per_step
     worst = int(np.argmax(ratios))
     if ratios[worst] > largest * (1.0 + ROUNDING):
         return _too_fast(multipliers[worst], after[worst], positions[worst], largest)
@@ -146,6 +151,8 @@ def _jump(case: Case) -> Refusal | None:
     if largest is None or case.current is None or case.plan.kind != "main" or case.first == 0:
         return None
     value = case.plan.policy.at(case.first)
+    if case.plan.feedback is not None:
+        value *= case.plan.feedback.start
     positions = np.array([case.first - case.step, float(case.first)])
     for index, current in enumerate(case.current):
         group = case.groups[index] if case.groups else None

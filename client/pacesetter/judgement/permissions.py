@@ -13,6 +13,13 @@ def known(case: Case) -> Refusal | None:
             "UNKNOWN_POLICY",
             f"this client cannot evaluate {missing[0]!r}; it knows {', '.join(families)}",
         )
+    rule = None if plan.feedback is None else plan.feedback.rule
+    if rule is not None and rule not in case.capabilities.feedback:
+        rules = ", ".join(case.capabilities.feedback) or "none"
+        return Refusal(
+            "UNKNOWN_FEEDBACK",
+            f"this client cannot run the feedback rule {rule!r}; it knows {rules}",
+        )
     required = plan.policy.body.required_clock()
     if required not in (None, case.clock):
         return Refusal(

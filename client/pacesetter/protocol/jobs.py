@@ -53,6 +53,8 @@ class Capabilities(Message):
     """Batches in one pass over the training data; None where the data do not say, or never repeat."""
     families: tuple[Name, ...] = ()
     """Schedule families this client can evaluate; empty means those of protocol version 1."""
+    feedback: tuple[Name, ...] = ()
+    """Feedback rules this client can run."""
 
 
 class ParameterGroup(Message):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, model_validator
 
+from pacesetter.feedback import AnyFeedback
 from pacesetter.protocol.base import Incoming, Name
 from pacesetter.protocol.clauses import StopClause
 from pacesetter.schedules import Schedule
@@ -66,6 +67,8 @@ class SegmentPlan(Incoming):
     start: int = Field(ge=0)
     length: int = Field(ge=0)
     policy: Schedule
+    feedback: AnyFeedback | None = None
+    """A rule that runs on the client and multiplies ``policy``, within bounds of its own; None: the policy as it is."""
     controls: Literal["all"] | tuple[Name, ...] = "all"
     data: DataSource = "continue"
     stop_if: tuple[StopClause, ...] = ()

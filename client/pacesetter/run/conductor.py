@@ -9,6 +9,7 @@ from typing import Any
 
 from pacesetter.protocol import Segment
 from pacesetter.run import effects as fx
+from pacesetter.run.feedback import Regulation
 from pacesetter.run.first_step import FirstStep
 from pacesetter.run.follower import Follower
 from pacesetter.run.guarding import LossGuard
@@ -49,6 +50,7 @@ class Conductor:
         validation: Validation | None,
         waiting_seconds: float,
         lag_steps: int,
+        regulation: Regulation,
         on_branch: Callable[[str], None] | None = None,
     ) -> None:
         self.follower = follower
@@ -58,6 +60,7 @@ class Conductor:
         self.orders = orders
         self.ledger = ledger
         self.validation = validation
+        self.regulation = regulation
         self.guard = LossGuard(lag_steps, alone=orders.alone)
         self.first_step = FirstStep(rates, reporter)
         self.judge = Judge(follower, rates)
@@ -66,7 +69,7 @@ class Conductor:
         self.rows_of = follower.running.seq
         self._waiting_seconds = waiting_seconds
         self._left_multipliers: list[float] | None = None
-        self._left_counters: dict[str, int] = {}
+        self._left_counters: dict[str, Any] = {}
         self._probe_tokens = 0
         self._waited = 0.0
         self._fell_back = False
@@ -145,13 +148,19 @@ class Conductor:
         self.follower.highest_seen = max(self.follower.highest_seen, seen_through)
         main = self.follower.main
         self._change_rows(main)
-        self.rates.follow(main.policy, main.controls, main=True)
+        self._follow(main)
         if waiting is not None:
             refusal = self.judge.refusal(waiting, self._left_multipliers)
             if refusal is None:
                 self.follower.put_off(waiting)
             else:
                 self._acknowledge(fx.Acknowledge(waiting.seq, "refused", *refusal))
+
+    def resume(self, running: Segment, feedback: dict[str, Any] | None) -> None:
+        """Go on under the segment that an earlier session followed, with what its feedback rule knew."""
+        self.regulation.begin(running)
+        self.regulation.load(feedback)
+        self.adopt((running,), running.seq)
 
     def abandon(self) -> None:
         """Bring the main line back and send what was measured; the job itself is not over.
@@ -172,11 +181,12 @@ class Conductor:
         if failure is not None:
             raise failure
 
-    def document(self) -> dict[str, int]:
-        """Return the counters of the main line, as they are kept with a state."""
+    def document(self) -> dict[str, Any]:
+        """Return the counters of the main line and what its feedback rule knows, as they are kept with a state."""
         if not self.follower.on_main_line:
             return dict(self._left_counters)
-        return {"position": self.follower.position, "step": self.step, "tokens": self.tokens}
+        counters = {"position": self.follower.position, "step": self.step, "tokens": self.tokens}
+        return counters | self.regulation.document()
 
     # -- the first step of a segment --
 
@@ -307,7 +317,8 @@ class Conductor:
 
     @_do.register
     def _save(self, effect: fx.Save) -> str | None:
-        document = {"position": effect.position, "step": self.step, "tokens": self.tokens}
+        counters = {"position": effect.position, "step": self.step, "tokens": self.tokens}
+        document = counters | self.regulation.document()
         with self.ledger.spending("snapshot"):
             failure = self.states.save(effect.name, document)
         if failure is not None:
@@ -343,6 +354,7 @@ class Conductor:
             undone = self.step - int(document["step"])
             self.ledger.undo(max(0, undone), max(0, self.tokens - int(document["tokens"])))
             self._count_from(document)
+            self.regulation.load(document.get("feedback"))
             self.guard.restored()
 
     @_do.register
@@ -354,13 +366,20 @@ class Conductor:
         segment = effect.segment
         self._change_rows(segment)
         self.first_step.segment_ends()
-        self.rates.follow(segment.policy, segment.controls, main=segment.kind == "main")
+        self._follow(segment)
         if self.states.source is not None:
             self.states.source.hold(segment.data == "hold")
         self.first_step.awaited = None if effect.again else segment
         if self._fell_back and not effect.again:
             self._fell_back = False
             logger.info("steered again: segment %d", segment.seq)
+
+    def _follow(self, segment: Segment) -> None:
+        """Let the segment's policy drive the learning rates, and its feedback rule if it has one."""
+        self.regulation.begin(segment)
+        main = segment.kind == "main"
+        factor = self.regulation.factor
+        self.rates.follow(segment.policy, segment.controls, main=main, factor=factor)
 
     @_do.register
     def _wait(self, effect: fx.Wait) -> None:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from pacesetter.data.base import RewindCapability
 from pacesetter.errors import StateMismatch
+from pacesetter.feedback import KNOWN_RULES
 from pacesetter.limits import Limits
 from pacesetter.protocol import (
     Authority,
@@ -92,6 +93,7 @@ class Capacity:
                 "world_size": self.world_size,
                 "state_bytes": self.state_bytes,
                 "families": KNOWN_FAMILIES,
+                "feedback": KNOWN_RULES,
             }
         )
 
@@ -107,6 +109,8 @@ class Resumption:
     base_lrs: dict[str, float]
     running: Segment | None
     data: dict[str, Any] | None
+    feedback: dict[str, Any] | None = None
+    """What the feedback rule of the running segment knew; None where there was none."""
 
     @classmethod
     def read(cls, state: Any, job: Job) -> "Resumption":
@@ -127,6 +131,7 @@ class Resumption:
                 base_lrs={str(name): float(lr) for name, lr in state["base_lrs"].items()},
                 running=None if running is None else Segment.model_validate(running),
                 data=state["data"],
+                feedback=state.get("feedback"),
             )
             clock, total = state["clock"], state["total"]
         except (TypeError, KeyError, ValueError, AttributeError) as error:

@@ -106,7 +106,7 @@ class OptimizerSteps:
 
     def _measure(self, columns: Measured, grad_norm: Scalar, max_grad_norm: float | None) -> None:
         """Measure on unscaled gradients before clipping, then clip."""
-        self._unscale()
+        self.unscale()
         statistics = self._statistics or self._open_statistics()
         norms = statistics.measure()
         if GRADIENT_L1 in self._wanted:
@@ -137,7 +137,8 @@ class OptimizerSteps:
         )
         return self._statistics
 
-    def _unscale(self) -> None:
+    def unscale(self) -> None:
+        """Let the GradScaler, if there is one, unscale the gradients, unless that was done for this step."""
         if self._scaler is None:
             return
         for outer, inner in zip(self._outer, self._inner.values(), strict=True):

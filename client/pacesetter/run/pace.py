@@ -13,6 +13,7 @@ import torch
 from pacesetter.errors import ConfigurationError, LearningRateConflict
 from pacesetter.run.arguments import checked_scalar, checked_tokens, host_scalar
 from pacesetter.run.conductor import Conductor
+from pacesetter.run.feedback import Regulator
 from pacesetter.run.ledger import Ledger
 from pacesetter.run.optimizing import GRADIENT_L2, Measured, OptimizerSteps
 from pacesetter.run.rates import LearningRates
@@ -56,6 +57,7 @@ class Pace:
         self._follower = conductor.follower
         self._rows = conductor.reporter.rows
         self._guard = conductor.guard
+        self._regulation = conductor.regulation
         self._bell = conductor.orders.bell
         self._rates = rates
         self._optimizing = optimizing
@@ -162,12 +164,25 @@ class Pace:
         """Return whether there is a step to make at all; the first of a segment is verified."""
         if self._follower.finished:
             return False
+        if self._regulation.regulator is not None:
+            self._regulate(self._regulation.regulator)
         self._conductor.before_step()
         return True
+
+    def _regulate(self, regulator: Regulator) -> None:
+        """Let the feedback rule see the gradients, and write what it makes of the learning rates."""
+        self._optimizing.unscale()
+        try:
+            self._rates.regulate(regulator.before_step(), self._follower.position)
+        except LearningRateConflict as error:
+            self._tell_conflict(error)
+            raise
 
     def _look(self, loss: Loss, measured: Measured, now: float) -> None:
         """Do all that is due after a step."""
         self.settle(now)
+        if self._regulation.regulator is not None:
+            self._regulation.regulator.after_step(float(loss))
         conductor, follower = self._conductor, self._follower
         orders = conductor.orders
         over = follower.position >= follower.boundary
@@ -205,7 +220,10 @@ class Pace:
         self._steps_to_look = min(
             conductor.orders.steps_to_exchange, max(1, FLUSH_ROWS - len(self._rows))
         )
-        self._smooth = conductor.first_step.awaited is None and not follower.finished
+        # A feedback rule has to see every step.
+        regulated = self._regulation.regulator is not None
+        awaited = conductor.first_step.awaited is not None
+        self._smooth = not (awaited or regulated or follower.finished)
         conductor.raise_failure()
 
     def _checked(self, tokens: int | None, grad_norm: Scalar) -> tuple[int | None, Scalar]:

@@ -60,6 +60,10 @@ class Ranks:
         """
         return lambda: (numbers, values)
 
+    def mean(self, values: list[float]) -> list[float]:
+        """Return the mean over ranks of each value, the same bits on all. Every rank waits here for all others."""
+        return values
+
     def agree(self, failure: str | None) -> str | None:
         """Return what went wrong on any rank. Every rank waits here for all others."""
         return failure
@@ -127,6 +131,14 @@ class GlooRanks(Ranks):
             self._begun.wait(timedelta(seconds=EXIT_SECONDS))
         except RuntimeError as error:
             logger.info("an exchange with the other ranks was still under way at exit: %s", error)
+
+    def mean(self, values: list[float]) -> list[float]:
+        """Return the mean over ranks of each value."""
+        # A tensor of its own: what was begun and not finished yet still needs the other one.
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total, group=self.group)
+        sums: list[float] = (total / self.world_size).tolist()
+        return sums
 
     def agree(self, failure: str | None) -> str | None:
         """Return what went wrong on any rank."""

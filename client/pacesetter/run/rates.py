@@ -100,6 +100,8 @@ class _Lane:
 
     evaluate: Callable[[float], float]
     absolute: bool
+    regulated: bool = False
+    """Whether a feedback rule multiplies it."""
     value: float = 0.0
     """At the position that is being planned."""
 
@@ -183,6 +185,7 @@ class LearningRates:
         self._lanes: tuple[_Lane, ...] = ()
         self._plan: dict[int, Rows] = {}
         self._stride = self._ahead = 1
+        self._factor = 1.0
         self.shown, self.multiplier = self._groups[0].read_back, 1.0
 
     @property
@@ -215,7 +218,12 @@ class LearningRates:
         self._plan = {}
 
     def follow(
-        self, policy: Schedule, controls: Literal["all"] | tuple[str, ...], *, main: bool
+        self,
+        policy: Schedule,
+        controls: Literal["all"] | tuple[str, ...],
+        *,
+        main: bool,
+        factor: float | None = None,
     ) -> None:
         """Drive the groups of ``controls`` by ``policy``; others keep to the main line's policies.
 
@@ -223,14 +231,18 @@ class LearningRates:
             policy: The schedule to evaluate.
             controls: Control sets that it drives.
             main: Whether it becomes the main line's.
+            factor: What a feedback rule multiplies it by for now (:meth:`regulate`); None without one.
         """
         names = {group.control for group in self._groups} if controls == "all" else set(controls)
         policies = self._main | dict.fromkeys(names, policy)
         if main:
             self._main = policies
+        self._factor = 1.0 if factor is None else factor
         lanes = {
-            control: _Lane(policy.evaluator(), policy.unit == "absolute")
-            for control, policy in policies.items()
+            control: _Lane(
+                each.evaluator(), each.unit == "absolute", factor is not None and control in names
+            )
+            for control, each in policies.items()
         }
         for driven in self._driven:
             driven.lanes = tuple(lanes.get(each.control) or _keep(each) for each in driven.groups)
@@ -257,6 +269,42 @@ class LearningRates:
         self.multiplier = self.shown / self._groups[0].base_lr
         if not self._driven[0].plain:
             self.shown = self._groups[0].read_back
+
+    def regulate(self, factor: float, position: int) -> None:
+        """Multiply what a feedback rule regulates by ``factor``, from the step at ``position`` on: the next one.
+
+        Raises:
+            LearningRateConflict: Somebody else moved a learning rate since it was written.
+        """
+        if factor == self._factor:
+            return
+        for label in self.by_optimizer:
+            self.check(label)  # what is written now would hide it
+        self._factor = factor
+        self._plan, self._ahead = {}, 1
+        self.write(position, self._stride)
+
+    @property
+    def regulated(self) -> list[torch.Tensor]:
+        """Parameters of the groups that a feedback rule regulates, in a fixed order."""
+        return [
+            parameter
+            for driven in self._driven
+            for group, lane in zip(driven.groups, driven.lanes, strict=True)
+            if lane.regulated
+            for parameter in driven.optimizer.param_groups[group.index]["params"]
+        ]
+
+    @property
+    def regulated_lr(self) -> float:
+        """Base learning rate of the first group that a feedback rule regulates."""
+        bases = (
+            group.base_lr
+            for driven in self._driven
+            for group, lane in zip(driven.groups, driven.lanes, strict=True)
+            if lane.regulated
+        )
+        return next(bases, self._groups[0].base_lr)
 
     def check(self, label: str) -> None:
         """Compare the groups of one optimizer with what was written.
@@ -294,7 +342,7 @@ class LearningRates:
         values = []
         for driven in self._driven:
             for group, lane in zip(driven.groups, driven.lanes, strict=True):
-                value = lane.evaluate(position)
+                value = lane.evaluate(position) * (self._factor if lane.regulated else 1.0)
                 values.append(value / group.base_lr if lane.absolute else value)
         return values
 
@@ -313,7 +361,7 @@ class LearningRates:
 
     def _rows_at(self, position: int) -> Rows:
         for lane in self._lanes:
-            lane.value = lane.evaluate(position)
+            lane.value = lane.evaluate(position) * (self._factor if lane.regulated else 1.0)
         return tuple(
             tuple(
                 lane.value if lane.absolute else lane.value * group.base_lr

@@ -13,6 +13,7 @@ from pacesetter.data.count import count_samples_or_tokens
 from pacesetter.data.opening import open_source
 from pacesetter.errors import ConfigurationError
 from pacesetter.run.conductor import Conductor
+from pacesetter.run.feedback import Regulation
 from pacesetter.run.follower import Follower, base_segment
 from pacesetter.run.job import STATE_VERSION, Job, Resumption
 from pacesetter.run.ledger import Ledger
@@ -74,6 +75,7 @@ class Run:
             validation=validation,
             waiting_seconds=options.waiting_seconds,
             lag_steps=options.lag_steps,
+            regulation=Regulation(rates, ranks),
             on_branch=options.on_branch,
         )
         self._opening = Opening(
@@ -260,7 +262,7 @@ class Run:
         self._conductor.step, self._conductor.tokens = resumption.step, resumption.tokens
         self._follow_base()
         if resumption.running is not None:
-            self._conductor.adopt((resumption.running,), resumption.running.seq)
+            self._conductor.resume(resumption.running, resumption.feedback)
         self._rates.write(resumption.position)
 
     def __enter__(self) -> "Run":

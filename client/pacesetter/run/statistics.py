@@ -150,11 +150,18 @@ def _bucket_norm(bucket: Bucket, values: list[Tensor], order: int) -> Tensor:
         total = torch.zeros((), dtype=wide, device=bucket.device)
     if bucket.mesh is None or not any(bucket.sharded):
         return total
-    return _reduced(total**order, bucket.mesh, bucket.sharded) ** (1.0 / order)
+    return summed_over_shards(total**order, bucket) ** (1.0 / order)
 
 
 def _wide(bucket: Bucket) -> torch.dtype:
     return torch.float64 if bucket.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def summed_over_shards(value: Tensor, bucket: Bucket) -> Tensor:
+    """Return the sum over all ranks that hold other parts of the bucket; every rank calls."""
+    if bucket.mesh is None or not any(bucket.sharded):
+        return value
+    return _reduced(value, bucket.mesh, bucket.sharded)
 
 
 def _reduced(value: Tensor, mesh: "DeviceMesh", sharded: tuple[bool, ...]) -> Tensor:
@@ -166,6 +173,7 @@ def _reduced(value: Tensor, mesh: "DeviceMesh", sharded: tuple[bool, ...]) -> Te
 
 
 def buckets_of(parameters: Sequence[Tensor]) -> list[Bucket]:
+    """Return the parameters by device, precision and layout over a mesh, in the order of their first ones."""
     """Return the parameters sorted by device, type and sharding, each kind in the order given."""
     found: dict[object, Bucket] = {}
     for parameter in parameters:
@@ -189,6 +197,13 @@ def _is_distributed(tensor: Tensor) -> "TypeGuard[DTensor]":
 def local_part(tensor: Tensor) -> Tensor:
     """Return this rank's part of a tensor, sharing its memory."""
     return tensor.to_local() if _is_distributed(tensor) else tensor
+
+
+def aligned_gradient(parameter: Tensor) -> Tensor:
+    """Return the gradient of a parameter that has one, dense and with the parameter's placements."""
+    assert parameter.grad is not None
+    gradient = _laid_out_like(parameter.grad, parameter)
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
