@@ -106,11 +106,13 @@ def _tested(layer: HiddenWeight, forward: Forward, reference: Tensor) -> LayerSc
 def _distance(forward: Forward, reference: Tensor, values: Mapping[nn.Parameter, Tensor]) -> float:
     """Return how far the output moves when parameters take other values for one forward pass."""
     kept = {parameter: parameter.clone() for parameter in values}
-    for parameter, value in values.items():
-        parameter.copy_(value)
-    moved = _output(forward)
-    for parameter, value in kept.items():
-        parameter.copy_(value)
+    try:
+        for parameter, value in values.items():
+            parameter.copy_(value)
+        moved = _output(forward)
+    finally:
+        for parameter, value in kept.items():
+            parameter.copy_(value)
     return float(torch.linalg.vector_norm(moved - reference))
 
 
@@ -203,10 +205,8 @@ def _check_whole(layers: Sequence[HiddenWeight]) -> None:
 def _undisturbed(model: nn.Module, layers: Sequence[HiddenWeight]) -> Iterator[None]:
     """Run the body in training mode, and put back what it changes."""
     modes = [(module, module.training) for module in model.modules()]
-    touched: list[Tensor] = [*model.buffers()]
-    touched += [
-        tensor for layer in layers for tensor in (layer.weight, layer.bias) if tensor is not None
-    ]
+    # Weights are put back one by one: a second copy of all of them may not fit.
+    touched = [*model.buffers(), *(each.bias for each in layers if each.bias is not None)]
     kept = [tensor.clone() for tensor in touched]
     python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

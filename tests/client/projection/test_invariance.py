@@ -154,3 +154,18 @@ def test_an_output_that_tells_nothing_is_refused_and_the_model_put_back() -> Non
         scale_invariance(model, lambda: model(next(batches)))
     assert torch.equal(linear(model, 0).weight, kept)
     assert model.training
+
+
+def test_a_forward_pass_that_fails_midway_leaves_the_model_as_it_was() -> None:
+    model = perceptron()
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    calls = iter(range(4))
+
+    def forward() -> Tensor:
+        next(calls)
+        out: Tensor = model(BATCH)
+        return out
+
+    with pytest.raises(StopIteration):
+        scale_invariance(model, forward)
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
