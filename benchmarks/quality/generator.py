@@ -12,8 +12,11 @@ from benchmarks.quality.tasks.networks import NetworkName
 from benchmarks.quality.tasks.optimizers import DEFAULT_LR, LABEL, OptimizerName
 from benchmarks.quality.tasks.supervised import SupervisedRecipe
 
-FINAL_SEED = 20261123
-"""Of the tasks that are drawn and run once, when the code of the search is frozen. Nobody runs it before."""
+FINAL_SEED = 20261124
+"""Of the tasks that are drawn and run once, when the code of the search is frozen. Nobody runs it before.
+
+An earlier one, 20261123, was run once and showed a wrong belief of the drift; its tasks are development tasks since.
+"""
 
 _TABLES: tuple[DataName, ...] = (
     "classification",

@@ -18,7 +18,7 @@ class KnownPeaks:
     total: int
     optimum: float = -6.0
     """``log2`` of the best peak at ``total``."""
-    drift: float = 0.25
+    drift: float = 0.45
     curvature: float = 0.2
     asymmetry: float = 0.8
     start: float = 4.0

@@ -46,7 +46,8 @@ def run(parameters: dict[str, Any], **changes: Any) -> SimulatedJob:
 
 @lru_cache(maxsize=1)
 def handed_over() -> SimulatedJob:
-    return run({"then": "horizon"})
+    """A job whose rate is nearly trusted: something of the cap is left when the main line begins."""
+    return run({"then": "horizon", "trust": 1.0, "trust_octaves": 0.3})
 
 
 def codes(job: SimulatedJob) -> list[str]:

@@ -213,8 +213,15 @@ def test_the_rate_that_was_given_stands_beside_the_law() -> None:
 
 
 def test_the_drift_is_known_better_where_no_data_repeat() -> None:
-    assert drift_of(0.5)[1:] < drift_of(None)[1:]
-    assert drift_of(50.0) == drift_of(None)
+    assert drift_of(0.5)[2] < drift_of(50.0)[2]
+    assert drift_of(0.5)[0] > drift_of(50.0)[0]
+
+
+def test_data_that_do_not_say_how_long_they_are_are_taken_for_seen_once() -> None:
+    assert drift_of(None) == drift_of(0.5)
+
+
+def test_data_that_repeat_have_a_drift_of_their_own() -> None:
     reused = Capabilities(rollback="memory", epoch_batches=32)
     prior = prior_of(job(optimizer="SGD", capabilities=reused), DEFAULTS)
     assert (prior.drift_mean, prior.drift_sd, prior.drift_noise) == drift_of(100.0)
