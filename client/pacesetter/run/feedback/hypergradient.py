@@ -24,6 +24,7 @@ class HypergradientRegulator(Regulator):
         self._displacement: Displacement | None = None
         self._rise = Rise(spec.rise)
         self._beta = spec.beta
+        self._squares = 0.0
         self._target: float | None = None
 
     def before_step(self) -> float:
@@ -58,6 +59,7 @@ class HypergradientRegulator(Regulator):
         return {
             "multiplier": self.multiplier,
             "beta": self._beta,
+            "squares": self._squares,
             "target": self._target,
             "rise": self._rise.document(),
         }
@@ -66,6 +68,7 @@ class HypergradientRegulator(Regulator):
         """Take over what :meth:`document` returned."""
         self.multiplier = float(document["multiplier"])
         self._beta = float(document["beta"])
+        self._squares = float(document["squares"])
         self._target = document["target"]
         self._rise.load(document["rise"])
         self.forget_weights()
@@ -81,5 +84,11 @@ class HypergradientRegulator(Regulator):
             return self.multiplier * (1.0 + self._beta * (gd / length if length > 0.0 else 0.0))
         # The derivative by the rate before the schedule: d is (rate x schedule) x direction.
         lr = self._around.base_lr()
+        if self.spec.form == "hdm":
+            # g . u / |u|^2, with d = lr x multiplier x u: free of the scale of the loss but for the rate itself.
+            normalised = lr * self.multiplier * gd / dd if dd > 0.0 else 0.0
+            self._squares += normalised * normalised
+            size = math.sqrt(self._squares)
+            return self.multiplier + (self._beta * normalised / size if size > 0.0 else 0.0)
         hypergradient = gd / (lr * self.multiplier)
         return self.multiplier + self._beta * hypergradient / lr
