@@ -13,6 +13,7 @@ from pacesetter_search.contract import JobFacts, Strategy
 _STRATEGIES = {
     "autolrs": "pacesetter_search.strategies.autolrs:AutoLRS",
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
+    "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
     "zero_tuning": "pacesetter_search.strategies.zero_tuning:ZeroTuning",
 }
 

@@ -39,6 +39,7 @@ CAP = 0.3
 LIMITS = {"max_multiplier": 3.0, "min_multiplier": 0.0}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed": ("fixed", {}),
+    "hypergradient": ("hypergradient", {"lowest": 0.5}),
     "zero_tuning": ("zero_tuning", {}),
     "stage": ("autolrs", {"candidates": 4}),
     "horizon": (
@@ -71,6 +72,8 @@ def measurements(draw: st.DrawFn) -> Measurements:
     first = draw(positions)
     places: list[float | None] = [float(first + i) for i in range(len(values))]
     columns = {"position": places, "step": places, "loss": values}
+    if draw(st.booleans()):
+        columns["multiplier"] = draw(st.lists(losses, min_size=len(values), max_size=len(values)))
     return Measurements(number=1, segment=draw(segments), position=first, columns=columns)
 
 
@@ -247,7 +250,7 @@ class WildLosses(NoisyQuadratic):
         return self.level + self.trend * self.data / TOTAL
 
 
-@pytest.mark.parametrize("kind", ["stage", "horizon"])
+@pytest.mark.parametrize("kind", ["hypergradient", "stage", "horizon"])
 @some(12)
 @given(
     level=st.floats(-10.0, 1e6),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pacesetter.feedback import KNOWN_RULES
 from pacesetter.judgement import check_segment
 from pacesetter.limits import Limits
 from pacesetter.protocol import (
@@ -51,7 +52,12 @@ def job_facts(total: int = 1500, **changes: Any) -> JobFacts:
         "base": Schedule(length=total, warmup=warmup),
         "groups": (ParameterGroup(name="all", base_lr=0.1),),
         "capabilities": Capabilities.model_validate(
-            {"rollback": "memory", "rewind_batches": "unlimited", "validate": True}
+            {
+                "rollback": "memory",
+                "rewind_batches": "unlimited",
+                "validate": True,
+                "feedback": KNOWN_RULES,
+            }
         ),
         "limits": {},
         "authority": "steer",
