@@ -268,7 +268,7 @@ def test_the_cap_is_kept_in_tokens_although_steps_overshoot() -> None:
 
 def test_everything_stays_within_the_limits_of_the_training_code() -> None:
     limits = Limits(max_multiplier=2.0, min_multiplier=0.25, probe_max_multiplier=4.0)
-    job = run(facts(lr=2.0**-9, limits=limits), KnownPeaks(TOTAL, optimum=-4.0))
+    job = run(facts(lr=2.0**-9, limits=limits), parameters={"trust": 0.0})
     assert_sound(job)
     assert "refused" not in codes(job)
     assert 1.0 < max(job.main_multipliers) <= 2.0
