@@ -103,6 +103,8 @@ class MainLinePiece:
     """Control sets of the parameter groups that it drives; others go on as before."""
     origin: str
     reason: str
+    feedback: dict[str, JsonValue] | None = None
+    """The rule that multiplied the policy on the client; what it made of the rates is in the job's curve only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 from pacesetter.protocol import JobSpec
 from pacesetter.schedules import Schedule
 
+from pacesetter_service.errors import Conflict
 from pacesetter_service.jobs.templates import HF, SCHEDULER, TORCH
 from pacesetter_service.views import MainLinePiece
 
@@ -84,7 +85,12 @@ def _between(schedule: Schedule, left: int, right: int) -> Iterator[int]:
 
 
 def export(form: Format, name: str, spec: JobSpec, pieces: tuple[MainLinePiece, ...]) -> str:
-    """Return the main line as a text: ``csv``, or a Python file with a scheduler of torch's (``torch``, ``hf``)."""
+    """Return the main line as a text: ``csv``, or a Python file with a scheduler of torch's (``torch``, ``hf``).
+
+    Raises:
+        Conflict: A feedback rule moved the rates of a stretch, so that its policy is not what the job ran at.
+    """
+    _refuse_regulated(pieces)
     found = lines(spec, pieces)
     if form == "csv":
         return _csv(found)
@@ -96,6 +102,17 @@ def export(form: Format, name: str, spec: JobSpec, pieces: tuple[MainLinePiece, 
         knots="".join(f"    [\n{_rows(line)}    ],\n" for line in found),
         scheduler=SCHEDULER,
     )
+
+
+def _refuse_regulated(pieces: tuple[MainLinePiece, ...]) -> None:
+    regulated = next((piece for piece in pieces if piece.feedback is not None), None)
+    if regulated is not None:
+        raise Conflict(
+            f"a feedback rule moved the rates of segment {regulated.seq}, so its schedule is not what the "
+            "job ran at",
+            code="MAIN_LINE_REGULATED",
+            hint="take the rates that were realised from the curve of the job, columns position and lr",
+        )
 
 
 def _rows(line: Line) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pacesetter.protocol import JobSpec, JobStatus, LedgerTotals, Segment
+from pydantic import JsonValue
 from sqlalchemy import and_, or_, select
 
 from pacesetter_service.database.models import EventRow, JobRow, SegmentRow, SessionRow
@@ -181,6 +182,7 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
                 controls=segment.controls,
                 origin=segment.origin,
                 reason=segment.reason.text,
+                feedback=_dumped(segment),
             )
         )
     if job.status in ENDED:
@@ -189,9 +191,13 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
 
 
 def export(tx: Transaction, job_id: str, form: Format) -> str:
-    """Return the main line as a text in one of the forms that other programs read. Raises NotFound."""
+    """Return the main line as a text in one of the forms that other programs read. Raises NotFound, Conflict."""
     job = get_job(tx, job_id)
     return exporting.export(form, job.name, job.spec, main_line(tx, job_id))
+
+
+def _dumped(segment: Segment) -> dict[str, JsonValue] | None:
+    return None if segment.feedback is None else segment.feedback.model_dump(mode="json")
 
 
 def _ended(piece: MainLinePiece, end: int) -> MainLinePiece:

@@ -7,7 +7,8 @@ import pytest
 from pacesetter.protocol import Budget
 from pacesetter.schedules import Cosine, Linear, Schedule, Step, Warmup
 from pacesetter_service.controller import Controller
-from pacesetter_service.jobs.exporting import lines
+from pacesetter_service.errors import Conflict
+from pacesetter_service.jobs.exporting import export, lines
 from pacesetter_service.views import MainLinePiece
 
 from tests.service.domain.simulated import SimulatedJob, spec
@@ -69,3 +70,11 @@ def test_absolute_rates_become_multipliers_of_each_base_and_sets_move_apart() ->
     assert head.knots[:2] == ((0, 1.0), (4, 1.0))
     assert dict(head.knots)[5] == pytest.approx(1.0)
     assert dict(head.knots)[7] == pytest.approx(0.6)
+
+
+def test_a_main_line_that_a_rule_moved_is_not_passed_off_as_its_schedule() -> None:
+    regulated = piece(Schedule(length=10), 5, seq=2, feedback={"rule": "hypergradient"})
+    with pytest.raises(Conflict, match="a feedback rule moved the rates of segment 2") as caught:
+        export("csv", "job", spec(10), (piece(Schedule(length=10), end=5), regulated))
+    assert (caught.value.code, caught.value.status) == ("MAIN_LINE_REGULATED", 409)
+    assert "curve" in caught.value.hint

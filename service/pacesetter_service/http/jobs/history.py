@@ -82,7 +82,7 @@ async def get_curve(
 @router.get(
     "/v1/jobs/{job}/schedule",
     response_model=ScheduleReply,
-    responses=problems(404) | {200: {"content": _TEXTS}},
+    responses=problems(404, 409) | {200: {"content": _TEXTS}},
 )
 async def get_schedule(
     job: JobId,

@@ -104,6 +104,8 @@ class MainLinePieceReply(Reply):
     """Control sets of the parameter groups that it drives; others go on as before."""
     origin: str
     reason: str
+    feedback: dict[str, JsonValue] | None
+    """A rule that multiplied the policy on the client; the rates that it led to are in the curve (``lr``)."""
 
 
 class ScheduleReply(Reply):
