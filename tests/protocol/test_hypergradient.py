@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import httpx
 import pacesetter
 import pytest
 from pacesetter.schedules import Linear, Schedule
@@ -24,13 +25,9 @@ def steered(controller: ControllerProcess) -> Training:
         limits=pacesetter.Limits(max_multiplier=3.0),
     )
 
-    training.step()
-
-    def search_began() -> bool:
-        return training.acknowledgement(1) is not None
-
-    training.step_until(search_began, 30)
-    training.step_until(lambda: training.acknowledgement(2) is not None, STEPS)
+    for _ in range(SEARCH):
+        training.step()
+    training.step_until(lambda: training.acknowledgement(2) is not None, STEPS - SEARCH - 1)
     training.finish_training()
     training.run.finish()
     return training
@@ -47,7 +44,11 @@ def test_the_rate_moves_at_every_step_within_its_bounds_and_then_stands(steered:
     assert len(set(multipliers[2 : SEARCH - 1])) == SEARCH - 3
     assert all(0.05 <= each <= 3.0 * (1.0 + 1e-9) for each in multipliers)
     assert all(max(a / b, b / a) <= 1.1 + 1e-9 for a, b in pairwise(multipliers[: SEARCH - 1]))
-    assert multipliers[SEARCH + 40 :] == pytest.approx([multipliers[-1]] * (len(multipliers) - 100))
+    answer = steered.acknowledgement(2)
+    assert answer is not None
+    frozen = multipliers[answer["position"] :]
+    assert len(frozen) > 10
+    assert frozen == pytest.approx([frozen[-1]] * len(frozen))
 
 
 def test_what_was_found_is_in_the_log_and_is_what_is_trained_at(steered: Training) -> None:
@@ -70,3 +71,11 @@ def test_groups_keep_their_ratios_and_the_first_step_is_verified(steered: Traini
             group["group"].split("/")[-1]: group["verification"] for group in answer["groups"]
         }
         assert (verified["body"], verified["head"]) == ("verified", "verified")
+
+
+def test_the_main_line_names_its_rule_and_is_not_exported_as_a_schedule(steered: Training) -> None:
+    path = f"/v1/jobs/{steered.job}/schedule"
+    pieces = steered.controller.get(path)["pieces"]
+    assert [bool(piece["feedback"]) for piece in pieces if piece["seq"] > 0] == [True, False]
+    reply = httpx.get(f"{steered.controller.url}{path}", params={"format": "csv"})
+    assert (reply.status_code, reply.json()["code"]) == (409, "MAIN_LINE_REGULATED")

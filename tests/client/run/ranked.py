@@ -20,6 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.client.run.ranked_feedback import regulated
 from tests.client.run.ranked_guard import SCENARIOS as GUARDED_MAIN_LINES
 from tests.support.service import ScriptedTransport, constant, segment
 from tests.support.training import Noisy, Regression, attach
@@ -186,6 +187,7 @@ def main() -> None:
         "late": late_news(),
         "disagreement": disagreement(),
         "sharded": sharded(),
+        "regulated": regulated(),
         "shared": shared(),
         **{each.__name__: each() for each in GUARDED_MAIN_LINES},
     }

@@ -92,6 +92,16 @@ def test_ranks_that_count_different_tokens_are_told(ranks: Seen) -> None:
     assert "stood at 27 and rank 0 at 24" in second
 
 
+def test_ranks_under_a_feedback_rule_step_at_one_rate(ranks: Seen) -> None:
+    first, second = (seen["regulated"] for seen in ranks)
+    assert first["replicas"] == second["replicas"]
+    assert first["shards"] == second["shards"]
+    assert len(set(first["replicas"])) > 15
+    # The inner products of the shards add up to those of the whole model.
+    assert first["shards"] == pytest.approx(first["whole"], rel=1e-5)
+    assert len(set(first["whole"])) > 15
+
+
 def test_a_sharded_model_comes_back_from_a_probe_bit_for_bit(ranks: Seen) -> None:
     for seen in (each["sharded"] for each in ranks):
         assert positions(seen["rows"], main=False) == list(range(5, 14))
