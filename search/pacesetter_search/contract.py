@@ -39,7 +39,7 @@ from pacesetter.protocol import (
     SegmentPlan,
     SessionBegan,
 )
-from pacesetter.schedules import Schedule
+from pacesetter.schedules import Schedule, Tier
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 State: TypeAlias = dict[str, JsonValue]
@@ -161,9 +161,13 @@ class Strategy(ABC):
         slow: True if a decision may take more than a few milliseconds. The controller then plans in a process of its
             own, never in the transaction that stores a report.
         default_cap: Overhead cap where the job names none.
+        tier: How well proven it is. One that is ``experimental`` is offered and never chosen by default.
+        needs: What a job has to have for it, in a few words.
     """
 
     name: ClassVar[str]
+    tier: ClassVar[Tier] = "experimental"
+    needs: ClassVar[str] = "nothing"
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = False
     default_cap: ClassVar[float] = 0.15
@@ -180,6 +184,16 @@ class Strategy(ABC):
             pydantic.ValidationError: A parameter is unknown or out of range.
         """
         return cls(cls.parameters_type.model_validate(parameters))
+
+    @classmethod
+    def about(cls) -> str:
+        """Return what it does, in one line."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def parameters_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of its parameters."""
+        return cls.parameters_type.model_json_schema()
 
     def obstacles(self, job: JobFacts) -> Iterable[str]:
         """Return why this strategy cannot steer ``job``, one sentence each; empty if it can."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pacesetter.protocol import JobSpec, JobStatus, Report, ReportReply, SegmentPage
+from pacesetter_search.contract import Strategy
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
@@ -168,6 +169,10 @@ class Controller:
     async def check(self) -> None:
         """Return if the database answers (for ``/readyz``). Raises Busy or StorageError."""
         await self._store.read(lambda tx: tx.execute(select(1)).scalar_one())
+
+    def strategies(self) -> tuple[type[Strategy], ...]:
+        """Return every strategy that jobs may choose, by name."""
+        return tuple(self._registry.type_of(name) for name in self._registry.names())
 
     async def register(
         self, spec: JobSpec, *, project: str = "default", validate_only: bool = False

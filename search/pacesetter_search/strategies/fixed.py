@@ -15,6 +15,7 @@ from pacesetter.protocol import (
     SegmentEnded,
     SegmentPlan,
 )
+from pacesetter.schedules import Tier
 
 from pacesetter_search.contract import (
     Advance,
@@ -37,6 +38,7 @@ class Fixed(Strategy):
     """Sends the base schedule once, and again only where the job has come off it."""
 
     name: ClassVar[str] = "fixed"
+    tier: ClassVar[Tier] = "supported"
 
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent."""

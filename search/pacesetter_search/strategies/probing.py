@@ -7,6 +7,9 @@ from pacesetter.protocol.segments import DataSource
 
 from pacesetter_search.contract import JobFacts
 
+NEEDS = "rollback, authority 'steer'"
+"""What every strategy that probes needs, in a few words."""
+
 MOST_REPLANS = 20
 """Plans in a row that came to nothing (too late, superseded, fallen back) after which the job is left alone."""
 

@@ -1,5 +1,9 @@
+import json
+from typing import Any
+
 import pytest
 from pacesetter.errors import PacesetterError
+from pacesetter.protocol import Capabilities
 from pacesetter_search.strategies import (
     UnknownStrategy,
     default_strategy,
@@ -27,6 +31,24 @@ def test_the_default_can_steer_any_job() -> None:
     facts = job_facts(5, authority="observe")
     strategy = get_strategy(default_strategy(facts)).from_document({})
     assert list(strategy.obstacles(facts)) == []
+
+
+@pytest.mark.parametrize("authority", ["observe", "advise", "steer"])
+def test_what_is_experimental_is_never_chosen_by_default(authority: Any) -> None:
+    capable = Capabilities.model_validate(
+        {"rollback": "memory", "rewind_batches": "unlimited", "validate": True}
+    )
+    for total in (5, 1000, 10**6):
+        facts = job_facts(total, authority=authority, capabilities=capable)
+        assert get_strategy(default_strategy(facts)).tier != "experimental"
+
+
+def test_every_strategy_says_what_it_does_in_one_line_and_what_it_takes() -> None:
+    for name in strategy_names():
+        strategy = get_strategy(name)
+        assert 20 < len(strategy.about()) < 140, name
+        assert json.loads(json.dumps(strategy.parameters_schema()))
+        assert strategy.needs
 
 
 def test_fixed_is_fast_and_autolrs_declares_what_it_needs() -> None:

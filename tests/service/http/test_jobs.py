@@ -287,6 +287,22 @@ async def test_families_are_listed_with_their_tiers(client: httpx.AsyncClient) -
     assert all(family["summary"] for family in families)
 
 
+async def test_strategies_are_listed_with_what_a_user_needs_to_choose_one(
+    client: httpx.AsyncClient,
+) -> None:
+    found = {
+        each["name"]: each for each in (await client.get("/v1/strategies")).json()["strategies"]
+    }
+    assert {"fixed", "zero_tuning", "autolrs"} <= set(found)
+    tuning = found["zero_tuning"]
+    assert tuning["tier"] in ("recommended", "supported")
+    assert (tuning["default_cap"], "300 steps" in tuning["needs"]) == (0.15, True)
+    assert tuning["parameters"]["properties"]["trust"]["default"] == 0.5
+    assert tuning["summary"].startswith("Finds the peak learning rate")
+    objectives = found["autolrs"]["parameters"]["anyOf"]
+    assert ["keep_share" in each["properties"] for each in objectives] == [True, False]
+
+
 async def test_operations_answer(client: httpx.AsyncClient) -> None:
     assert (await client.get("/healthz")).json()["status"] == "ok"
     assert (await client.get("/readyz")).status_code == 200

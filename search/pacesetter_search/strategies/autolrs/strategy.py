@@ -23,6 +23,7 @@ from pacesetter.protocol import (
     Measurements,
     SegmentEnded,
 )
+from pacesetter.schedules import Tier
 
 from pacesetter_search.contract import (
     Advance,
@@ -63,10 +64,22 @@ class AutoLRS(Strategy):
     """Stages of constant learning rate, each chosen by probes."""
 
     name: ClassVar[str] = "autolrs"
+    tier: ClassVar[Tier] = "supported"
+    needs: ClassVar[str] = probing.NEEDS
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = True
     default_cap: ClassVar[float] = 1.0  # ten probes of a tenth of their stage
     parameters_type: ClassVar[type[Parameters]] = AutoLRSParameters
+
+    @classmethod
+    def about(cls) -> str:
+        """Return what it does, in one line."""
+        return f"{Horizon.about().rstrip('.')} (objective 'horizon'), or stages as published ('stage')."
+
+    @classmethod
+    def parameters_schema(cls) -> dict[str, Any]:
+        """Return the JSON schemas of both objectives."""
+        return {"anyOf": [Horizon.parameters_schema(), super().parameters_schema()]}
 
     @classmethod
     def from_document(cls, parameters: dict[str, Any]) -> Strategy:

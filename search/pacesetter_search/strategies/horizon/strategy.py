@@ -34,7 +34,7 @@ from pacesetter_search.strategies.horizon.parameters import HorizonParameters
 
 
 class Horizon(Strategy):
-    """The base schedule, changed where a better end is likely."""
+    """The base schedule, changed where a better end of the budget is likely."""
 
     name: ClassVar[str] = "autolrs"
     version: ClassVar[int] = 1

@@ -17,6 +17,7 @@ from pacesetter.protocol import (
     Measurements,
     SegmentEnded,
 )
+from pacesetter.schedules import Tier
 
 from pacesetter_search.contract import (
     Advance,
@@ -56,6 +57,8 @@ class ZeroTuning(Strategy):
     """Finds the peak learning rate at the start of the job, then runs the main line."""
 
     name: ClassVar[str] = "zero_tuning"
+    tier: ClassVar[Tier] = "supported"
+    needs: ClassVar[str] = f"{probing.NEEDS}, 300 steps or more"
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = True
     default_cap: ClassVar[float] = 0.15

@@ -5,6 +5,8 @@ from typing import Literal
 
 from fastapi import APIRouter, Depends
 from pacesetter.schedules import FAMILIES, Tier
+from pacesetter_search.contract import Strategy
+from pydantic import JsonValue
 from starlette.responses import HTMLResponse, Response
 
 from pacesetter_service.http.dependencies import Require, ServicesDependency
@@ -25,6 +27,8 @@ _FRONT_PAGE = f"""<!doctype html>
 <ul>
 <li><a href="/v1/jobs">/v1/jobs</a>: the jobs; under each <code>/events</code> (why it decided what),
 <code>/curve</code>, <code>/schedule</code>, <code>/ledger</code></li>
+<li><a href="/v1/strategies">/v1/strategies</a>, <a href="/v1/families">/v1/families</a>: what may be chosen, and how
+well proven it is</li>
 <li><a href="/openapi.json">/openapi.json</a>: the whole API</li>
 <li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a>: operations</li>
 </ul>
@@ -61,6 +65,36 @@ _FAMILIES = FamilyList(
 )
 
 
+class StrategyReply(Reply):
+    """A strategy: its name, how well proven it is, what it does and needs, and the parameters it takes."""
+
+    name: str
+    tier: Tier
+    summary: str
+    needs: str
+    default_cap: float
+    """Probe steps over the budget that it may take where the job says nothing."""
+    parameters: dict[str, JsonValue]
+    """A JSON schema."""
+
+
+class StrategyList(Reply):
+    """Every strategy that this release knows."""
+
+    strategies: tuple[StrategyReply, ...]
+
+
+def _described(strategy: type[Strategy]) -> StrategyReply:
+    return StrategyReply(
+        name=strategy.name,
+        tier=strategy.tier,
+        summary=strategy.about(),
+        needs=strategy.needs,
+        default_cap=strategy.default_cap,
+        parameters=strategy.parameters_schema(),
+    )
+
+
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Answer while the process lives."""
@@ -83,6 +117,18 @@ async def readyz(services: ServicesDependency) -> Response:
 async def list_families() -> Response:
     """List the schedule families with their tiers."""
     return json_reply(_FAMILIES)
+
+
+@router.get(
+    "/v1/strategies",
+    response_model=StrategyList,
+    dependencies=[Depends(Require("read"), scope="function")],
+    responses=problems(),
+)
+async def list_strategies(services: ServicesDependency) -> Response:
+    """List the strategies with their tiers, needs and parameters."""
+    found = services.controller.strategies()
+    return json_reply(StrategyList(strategies=tuple(_described(each) for each in found)))
 
 
 @router.get(
