@@ -80,6 +80,15 @@ def _zero_tuning(start: Start, words: str) -> tuple[Steered, Steered]:
     )
 
 
+def _on_the_client(strategy: str, start: Start) -> Steered:
+    """Return a strategy that moves the rate by a rule on the client, as far as a wrong start asks for."""
+    words = {"right": "right rate", "low": "30x too low", "high": "30x too high"}[start]
+    reach = 2.0 * WRONG
+    bounds = {"lowest": 1.0 / reach, "highest": reach}
+    limits = Limits(max_multiplier=reach)
+    return Steered(f"{strategy}: {words}", strategy, start, bounds, limits=limits)
+
+
 CONTENDERS: tuple[Contender, ...] = (
     *_zero_tuning("absent", "no rate"),
     *_zero_tuning("right", "right rate"),
@@ -101,6 +110,9 @@ CONTENDERS: tuple[Contender, ...] = (
         cap=1.0,
         limits=Limits(max_multiplier=_AUTOLRS_RANGE["max_multiplier"]),
     ),
+    *(_on_the_client("hypergradient", start) for start in ("right", "low", "high")),
+    Steered("fixed: 30x too low", "fixed", "low"),
+    Steered("fixed: 30x too high", "fixed", "high"),
     Baseline("untuned default", published.untuned),
     Baseline("untuned default for longer", published.untuned_longer),
     Baseline("published law", published.law),
