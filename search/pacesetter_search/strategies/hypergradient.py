@@ -109,7 +109,6 @@ class HypergradientStrategy(Strategy):
     """
 
     name: ClassVar[str] = "hypergradient"
-    default_cap: ClassVar[float] = 0.0
     parameters_type: ClassVar[type[Parameters]] = HypergradientParameters
 
     def obstacles(self, job: JobFacts) -> list[str]:
