@@ -1,0 +1,1 @@
+"""Subcommands of ``pacesetter`` that are more than a few lines."""
