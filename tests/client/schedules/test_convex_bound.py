@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 from pacesetter.schedules import WSD, Constant, Cosine, FloatArray, Linear, Schedule, convex_bound
+from pacesetter.schedules.refinement import refined_shape
+
+FALLING = np.interp(np.arange(60) / 60, [0, 0.05, 0.2, 1], [10, 3, 1, 1])
+"""Gradient norms that fall tenfold within the first fifth of the run."""
 
 SHAPES = {
     "constant": Schedule(length=100, body=Constant()),
@@ -56,6 +60,24 @@ def test_a_rise_costs_what_the_vector_says() -> None:
     found = convex_bound([0.25, 0.5, 0.75, 1, 0.8, 0.6, 0.4, 0.2])  # B3
 
     assert found.terms == pytest.approx((0.1111111111, 0.3416666667, 1.1094362745), abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("rates", "base_lr", "bound"),
+    [
+        (refined_shape(np.append(FALLING, FALLING[-1]), 2)[:-1], 0.126906, 0.288946),
+        (1.0 - np.arange(60) / 60, 0.058619, 0.559324),
+        (np.ones(60), 0.041985, 0.396966),
+        (np.minimum(1.0, (60 - np.arange(60)) / 12), 0.045639, 0.402036),
+    ],
+    ids=["refined", "linear", "constant", "wsd-0.2"],
+)
+def test_norms_that_fall_put_refined_first_and_constant_before_linear(
+    rates: FloatArray, base_lr: float, bound: float
+) -> None:
+    found = convex_bound(rates, FALLING)  # B5
+
+    assert (found.best_base_lr, found.best_value) == pytest.approx((base_lr, bound), abs=1e-6)
 
 
 def test_long_sums_equal_the_slow_double_sum() -> None:
