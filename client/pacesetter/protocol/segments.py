@@ -60,6 +60,8 @@ class SegmentPlan(Incoming):
     save_as: Name | None = None
     """Keep the running state under this name, before ``source`` is loaded."""
     save_end_as: Name | None = None
+    hand_over: bool = False
+    """Whether the training code is handed the state at its end (``on_branch``); a branch always is."""
     save_every: int | None = Field(default=None, ge=1)
     """Clock units between rolling snapshots that the client keeps by itself, two at a time."""
     release: tuple[Name, ...] = ()

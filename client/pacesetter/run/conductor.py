@@ -297,9 +297,11 @@ class Conductor:
             self.guard.rest()
         else:
             self.guard.begin(())
-        if effect.segment.kind == "branch" and effect.outcome == "completed" and self._on_branch:
+        handed_over = effect.segment.kind == "branch" or effect.segment.hand_over
+        if handed_over and effect.outcome == "completed" and self._on_branch:
+            name = effect.segment.save_end_as or f"{effect.segment.kind}-{effect.segment.seq}"
             try:
-                self._on_branch(effect.segment.save_end_as or f"branch-{effect.segment.seq}")
+                self._on_branch(name)
             except Exception as error:
                 self._failure = error
 

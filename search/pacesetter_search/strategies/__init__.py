@@ -14,6 +14,7 @@ _STRATEGIES = {
     "autolrs": "pacesetter_search.strategies.autolrs:AutoLRS",
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
+    "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",
     "zero_tuning": "pacesetter_search.strategies.zero_tuning:ZeroTuning",
 }
 

@@ -16,7 +16,7 @@ from tests.search.support.simulator import job_facts
 
 
 def test_every_name_leads_to_the_strategy_of_that_name() -> None:
-    assert strategy_names() == ("autolrs", "fixed", "hypergradient", "zero_tuning")
+    assert strategy_names() == ("autolrs", "fixed", "hypergradient", "wsd_branch", "zero_tuning")
     for name in strategy_names():
         assert get_strategy(name).name == name
 
