@@ -12,6 +12,7 @@ from pacesetter_search.contract import JobFacts, Strategy
 
 _STRATEGIES = {
     "autolrs": "pacesetter_search.strategies.autolrs:AutoLRS",
+    "fedhyper": "pacesetter_search.strategies.fedhyper:FedHyper",
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
     "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",

@@ -315,3 +315,28 @@ def test_a_schedule_of_one_value_and_a_rule_make_a_segment_that_survives_json() 
         update={"policy": Schedule(length=STEPS, body=Constant())}
     )
     assert Segment.model_validate_json(sent.model_dump_json(by_alias=True)) == sent
+
+
+def test_fedhyper_g_is_the_additive_rule_around_one_whose_steps_are_rounds() -> None:
+    """A server of federated rounds: the gradient is the clients' aggregated update."""
+    updates = [(0.1, 0.2), (0.2, 0.1), (-0.3, 0.1), (3.0, 1.0)]
+    weights = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    server = torch.optim.SGD([weights], lr=1.0)
+    published = {"lowest": 1 / 3, "highest": 3.0, "max_change_per_step": 9.0, "rise": 1e6}
+    sent = regulated(4, form="additive", beta=1.0, **published)
+    run = attach(
+        nn.ParameterList([weights]),  # type: ignore[arg-type]
+        server,
+        ScriptedTransport(segments=[sent]),
+        budget=pacesetter.Steps(4),
+        limits=pacesetter.Limits(max_multiplier=3.0),
+    )
+    rates, places = [], []
+    for position in run.batches(Nothing()):
+        weights.grad = torch.tensor(updates[position], dtype=torch.float64)
+        before = weights.detach().clone()
+        run.step(torch.tensor(1.0))
+        rates.append(float((before - weights.detach())[0]) / updates[position][0])
+        places.append([-float(each) for each in weights.detach()])
+    assert rates == pytest.approx([1.0, 1.04, 0.99, 1 / 3])
+    assert places[1] == pytest.approx([0.308, 0.304])

@@ -52,6 +52,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
             "probe_share": 0.02,
         },
     ),
+    "fedhyper": ("fedhyper", {}),
     "wsd_branch": ("wsd_branch", {"budgets": [150, 250]}),
     "wsd_s": ("wsd_branch", {"budgets": [150, 250], "mode": "wsd_s"}),
     # A rate that is fully trusted is probed by nothing, so the main line comes at once, and what follows it.

@@ -16,13 +16,22 @@ from tests.search.support.simulator import job_facts
 
 
 def test_every_name_leads_to_the_strategy_of_that_name() -> None:
-    assert strategy_names() == ("autolrs", "fixed", "hypergradient", "wsd_branch", "zero_tuning")
+    assert strategy_names() == (
+        "autolrs",
+        "fedhyper",
+        "fixed",
+        "hypergradient",
+        "wsd_branch",
+        "zero_tuning",
+    )
     for name in strategy_names():
         assert get_strategy(name).name == name
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownStrategy, match="'autolr'; choose one of autolrs, fixed") as caught:
+    with pytest.raises(
+        UnknownStrategy, match="'autolr'; choose one of autolrs, fedhyper, fixed"
+    ) as caught:
         get_strategy("autolr")
     assert isinstance(caught.value, PacesetterError)
 
