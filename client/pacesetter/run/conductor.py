@@ -148,6 +148,10 @@ class Conductor:
         self.follower.highest_seen = max(self.follower.highest_seen, seen_through)
         main = self.follower.main
         self._change_rows(main)
+        for before in standing:
+            # A segment that drives some groups only leaves the others to what came before it.
+            if before.kind == "main" and before.seq < main.seq and before.start <= main.start:
+                self.rates.follow(before.policy, before.controls, main=True)
         self._follow(main)
         if waiting is not None:
             refusal = self.judge.refusal(waiting, self._left_multipliers)

@@ -218,3 +218,20 @@ def test_a_job_that_resumes_is_not_warned(tmp_path: Path, caplog: pytest.LogCapt
     run, _ = resume(tmp_path / "state", transport)
     next(run.batches(Regression()))
     assert "pass resume=" not in caplog.text
+
+
+def test_sets_of_groups_that_the_newest_segment_leaves_alone_resume_on_what_drove_them() -> None:
+    held = (
+        segment(1, 0, when="now", length=20, policy=constant(0.5)),
+        segment(2, 1, when="now", length=20, policy=constant(2.0), controls=("bias",)),
+    )
+    model = Noisy()
+    groups = [
+        {"params": [model.layer.weight], "name": "weight"},
+        {"params": [model.layer.bias], "name": "bias"},
+    ]
+    transport = ScriptedTransport(segments=held, session_number=2, kept_through=2)
+    controls = {"optimizer/weight": "weight", "optimizer/bias": "bias"}
+    run = attach(model, torch.optim.SGD(groups, lr=0.1), transport, controls=controls)
+    next(run.batches(Regression()))
+    assert run.learning_rates() == {"optimizer/weight": 0.05, "optimizer/bias": 0.2}
