@@ -15,6 +15,7 @@ _STRATEGIES = {
     "fedhyper": "pacesetter_search.strategies.fedhyper:FedHyper",
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
+    "manual": "pacesetter_search.strategies.manual:Manual",
     "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",
     "zero_tuning": "pacesetter_search.strategies.zero_tuning:ZeroTuning",
 }

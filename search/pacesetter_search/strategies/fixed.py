@@ -39,6 +39,8 @@ class Fixed(Strategy):
 
     name: ClassVar[str] = "fixed"
     tier: ClassVar[Tier] = "supported"
+    text: ClassVar[str] = "the base schedule to the end of the budget"
+    """What it says of its segments."""
 
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent."""
@@ -59,20 +61,19 @@ class Fixed(Strategy):
             return Advance(state)
         log = LogEntry("base_schedule", f"base schedule from {position}", {"position": position})
         following: State = {**state, "sent": sent + 1, "seq": context.next_seq}
-        return Advance(following, (_base_segment(context.job, position),), (log,))
+        return Advance(following, (self._base_segment(context.job, position),), (log,))
 
-
-def _base_segment(job: JobFacts, position: int) -> SegmentPlan:
-    text = "the base schedule to the end of the budget"
-    return SegmentPlan(
-        kind="main",
-        when="now",
-        start=position,
-        length=job.budget.total - position,
-        policy=job.base,
-        reason=Reason(text=text if position == 0 else f"{text}, taken up at {position}"),
-        origin="fixed",
-    )
+    def _base_segment(self, job: JobFacts, position: int) -> SegmentPlan:
+        text = self.text if position == 0 else f"{self.text}, taken up at {position}"
+        return SegmentPlan(
+            kind="main",
+            when="now",
+            start=position,
+            length=job.budget.total - position,
+            policy=job.base,
+            reason=Reason(text=text),
+            origin=self.name,
+        )
 
 
 def _has_left(state: State, body: Body) -> bool:

@@ -32,6 +32,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.strategies.fixed import Fixed
+from pacesetter_search.strategies.manual import Manual
 
 
 class LadderParameters(Parameters):
@@ -207,8 +208,42 @@ class Deadly(SlowLadder):
         return super()._probe_ended(state, body, context)
 
 
+class Halving(Strategy):
+    """Asks for half the rate, and for half of that wherever the answer is no."""
+
+    name: ClassVar[str] = "halving"
+
+    def initial(self, job: JobFacts) -> State:
+        return {"rate": 1.0}
+
+    def advance(self, state: State, event: Event, context: Context) -> Advance:
+        body = event.body
+        turned_down = isinstance(body, Acknowledgement) and body.status in ("refused", "expired")
+        if not isinstance(body, Registered) and not turned_down:
+            return Advance(state)
+        rate = 0.5 * cast(float, state["rate"])
+        start = body.position if isinstance(body, Acknowledgement) else 0
+        text = body.detail or "" if isinstance(body, Acknowledgement) else "half the rate"
+        length = min(20, context.job.budget.total - start)
+        if length <= 0:
+            return Advance(state)
+        plan = SegmentPlan(
+            kind="main",
+            when="now",
+            start=start,
+            length=length,
+            policy=Schedule(length=context.job.budget.total, peak=rate),
+            reason=Reason(text=text),
+        )
+        return Advance({"rate": rate}, (plan,))
+
+
 _ALL: dict[str, type[Strategy]] = {
-    kind.name: kind for kind in (Fixed, Ladder, SlowLadder, Threads, Raising, SlowRaising, Deadly)
+    kind.name: kind
+    for kind in (
+        *(Fixed, Manual, Halving, Ladder, SlowLadder),
+        *(Threads, Raising, SlowRaising, Deadly),
+    )
 }
 
 
