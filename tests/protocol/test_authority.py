@@ -1,5 +1,6 @@
 """Who decides, from the service's answer to the optimizer's learning rate."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pacesetter
@@ -29,10 +30,11 @@ def test_nothing_is_sent_unasked(controller: ControllerProcess, authority: str) 
 
 
 @pytest.mark.parametrize("authority", ["observe", "advise", "approve"])
+@pytest.mark.parametrize("strategy", ["autolrs", "zero_tuning"])
 def test_a_search_is_refused_where_it_may_not_steer(
-    controller: ControllerProcess, authority: str
+    controller: ControllerProcess, strategy: str, authority: str
 ) -> None:
-    training = Training(controller, strategy="autolrs", authority=authority)
+    training = Training(controller, strategy=strategy, authority=authority)
     with pytest.raises(pacesetter.RegistrationRefused) as refused:
         training.step()
     assert "steer" in str(refused.value)
@@ -76,3 +78,66 @@ def test_a_proposal_nobody_made_is_not_found(controller: ControllerProcess) -> N
     reply = controller.api.post(path, json={"kind": "approve", "seq": 99})
     assert (reply.status_code, reply.json()["code"]) == (404, "PROPOSAL_NOT_FOUND")
     training.run.finish()
+
+
+@pytest.fixture
+def either_controller(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str
+) -> Iterator[ControllerProcess]:
+    """A controller on SQLite, and one on PostgreSQL."""
+    process = ControllerProcess(tmp_path_factory.mktemp("either"), database_url)
+    process.start()
+    yield process
+    process.stop()
+
+
+def test_reject_one_set_a_rate_hand_back_and_approve(either_controller: ControllerProcess) -> None:
+    controller = either_controller
+    training = Training(controller, authority="approve")
+    training.step()
+    first = eventually(lambda: proposals(training), "the strategy's proposal")[0]["seq"]
+    path = f"/v1/jobs/{training.job}/overrides"
+    rejected = controller.api.post(path, json={"kind": "reject", "seq": first, "by": "ada"})
+    assert (rejected.status_code, rejected.json()["segments"]) == (201, [])
+    assert controller.api.post(path, json={"kind": "approve", "seq": first}).status_code == 404
+    seq = training.override(kind="multiplier", multiplier=0.25, by="ada", reason="too fast")
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=150)
+    assert training.learning_rates()["body"] == pytest.approx(0.25 * BASE["body"], rel=1e-12)
+    assert controller.api.post(path, json={"kind": "strategy", "by": "ada"}).status_code == 201
+    second = eventually(lambda: proposals(training)[1:], "the base schedule's proposal")[0]["seq"]
+    training.override(kind="approve", seq=second, by="ada")
+    training.step_until(lambda: training.acknowledgement(second) is not None, most=240)
+    at = training.run.position
+    base = training.run.job.base
+    assert training.learning_rates()["body"] == pytest.approx(base.at(at) * BASE["body"], rel=1e-12)
+    training.run.finish()
+    types = [event["type"] for event in controller.events(training.job)]
+    told = [each for each in types if each in ("rejected", "override", "handed_back", "approved")]
+    assert told == ["rejected", "override", "handed_back", "approved"]
+
+
+@pytest.mark.parametrize("authority", ["advise", "approve"])
+def test_manual_proposes_nothing_and_a_person_may_set_the_rate(
+    controller: ControllerProcess, authority: str
+) -> None:
+    training = Training(controller, strategy="manual", authority=authority)
+    training.step()
+    seq = training.override(kind="multiplier", multiplier=0.5)
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=390)
+    assert training.learning_rates()["body"] == pytest.approx(0.5 * BASE["body"], rel=1e-12)
+    assert proposals(training) == []
+    training.run.finish()
+
+
+def test_a_proposal_that_nobody_approves_expires_and_the_job_keeps_its_schedule(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller, steps=30, authority="approve")
+    training.step()
+    eventually(lambda: proposals(training), "the strategy's proposal")
+    training.finish_training()
+    training.run.finish()
+    expired = eventually(lambda: training.acknowledgement(1), "the proposal to expire")
+    assert (expired["status"], expired["code"]) == ("expired", "NOT_APPROVED")
+    base = training.run.job.base
+    assert training.main_line() == {at: base.at(at) * BASE["body"] for at in range(30)}

@@ -3,6 +3,7 @@
 import pacesetter
 import pytest
 from pacesetter.errors import RegistrationRefused
+from pacesetter.schedules import Schedule
 
 from tests.faults.harness import ControllerProcess, eventually
 from tests.protocol.training import BASE, Training
@@ -31,15 +32,65 @@ def test_a_segment_is_applied_and_read_back_on_every_group_of_every_optimizer(
 def test_a_segment_outside_the_limits_is_refused_and_logged_and_changes_nothing(
     controller: ControllerProcess,
 ) -> None:
-    training = Training(controller, limits=pacesetter.Limits(max_multiplier=2.0))
+    # The base schedule itself is above the limit: the strategy sends it, and the client is the judge.
+    training = Training(controller, limits=pacesetter.Limits(max_multiplier=0.5))
     training.step()
-    seq = training.override(kind="multiplier", multiplier=50.0)
-    training.step_until(lambda: training.acknowledgement(seq) is not None, most=390)
-    refusal = training.acknowledgement(seq)
+    training.step_until(lambda: training.acknowledgement(1) is not None, most=390)
+    refusal = training.acknowledgement(1)
     assert refusal is not None
     assert (refusal["status"], refusal["code"]) == ("refused", "ABOVE_LIMIT")
-    assert "50" in refusal["detail"]
-    assert max(training.learning_rates()[name] / BASE[name] for name in BASE) <= 1.0
+    assert "is above 0.5" in refusal["detail"]
+    base = training.run.job.base
+    assert training.main_line() == {
+        at: base.at(at) * BASE["body"] for at in range(training.run.position)
+    }
+    training.run.finish()
+
+
+def test_a_person_is_told_at_once_which_limit_forbids_it(controller: ControllerProcess) -> None:
+    training = Training(controller, limits=pacesetter.Limits(max_multiplier=2.0))
+    training.step()
+    path = f"/v1/jobs/{training.job}/overrides"
+    reply = controller.api.post(path, json={"kind": "lr", "lr": 0.5})
+    problem = reply.json()
+    assert (reply.status_code, problem["code"]) == (422, "ABOVE_LIMIT")
+    # 0.5 over the lowest base rate of the three groups
+    assert "multiplier 166.667" in problem["detail"]
+    assert "max_multiplier=2.0" in problem["detail"]
+    seqs = [segment["seq"] for segment in training.segments()]
+    assert seqs in ([], [1])
+    training.run.finish()
+
+
+def test_a_learning_rate_for_one_set_leaves_the_others_on_their_schedule(
+    controller: ControllerProcess,
+) -> None:
+    training = Training(controller, controls={"optimizer0/body": "body"})
+    training.step()
+    seq = training.override(kind="lr", lr=4e-3, controls=["body"], by="ada")
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=390)
+    at = training.run.position
+    base = training.run.job.base
+    expected = {name: base.at(at) * BASE[name] for name in ("head", "bias")}
+    assert training.learning_rates() == pytest.approx({"body": 4e-3, **expected}, rel=1e-12)
+    training.run.finish()
+
+
+def test_a_schedule_of_one_s_own_is_followed_to_the_end(controller: ControllerProcess) -> None:
+    training = Training(controller, strategy="manual", steps=200)
+    training.step()
+    own = {"length": 200, "peak": 0.6, "body": {"family": "cosine"}}
+    seq = training.override(kind="schedule", schedule=own, by="ada")
+    training.step_until(lambda: training.acknowledgement(seq) is not None, most=190)
+    acknowledged = training.acknowledgement(seq)
+    assert acknowledged is not None
+    assert acknowledged["status"] == "applied"
+    training.finish_training()
+    schedule = Schedule.model_validate(own)
+    line = training.main_line()
+    assert line[199] == pytest.approx(schedule.at(199) * BASE["body"], rel=1e-12)
+    taken = [at for at in line if line[at] == pytest.approx(schedule.at(at) * BASE["body"])]
+    assert len(taken) >= 200 - acknowledged["position"]
     training.run.finish()
 
 

@@ -5,7 +5,21 @@ from pacesetter_service.overrides.schemas import (
     BackToStrategy,
     DecayNow,
     Override,
+    RejectProposal,
+    SetLearningRate,
     SetMultiplier,
+    SetSchedule,
+    Steering,
 )
 
-__all__ = ["ApproveProposal", "BackToStrategy", "DecayNow", "Override", "SetMultiplier"]
+__all__ = [
+    "ApproveProposal",
+    "BackToStrategy",
+    "DecayNow",
+    "Override",
+    "RejectProposal",
+    "SetLearningRate",
+    "SetMultiplier",
+    "SetSchedule",
+    "Steering",
+]

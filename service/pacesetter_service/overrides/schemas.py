@@ -2,8 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pacesetter.protocol import Message
+from pacesetter.protocol import Message, Name
+from pacesetter.schedules import Schedule
 from pydantic import Field
+
+Controls = Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+"""Control sets of the parameter groups that are driven; the others go on as before."""
 
 
 class OverrideBase(Message):
@@ -20,11 +24,34 @@ class ApproveProposal(OverrideBase):
     seq: int = Field(ge=1)
 
 
+class RejectProposal(OverrideBase):
+    """Turn down the proposal ``seq``, and what was to follow it; the strategy is told, so the next one may come."""
+
+    kind: Literal["reject"] = "reject"
+    seq: int = Field(ge=1)
+
+
 class SetMultiplier(OverrideBase):
     """Hold this multiplier of each group's base learning rate, from now to the end of the budget."""
 
     kind: Literal["multiplier"] = "multiplier"
     multiplier: float = Field(ge=0, allow_inf_nan=False)
+
+
+class SetLearningRate(OverrideBase):
+    """Hold this learning rate, the same for every group driven, from now to the end of the budget."""
+
+    kind: Literal["lr"] = "lr"
+    lr: float = Field(ge=0, allow_inf_nan=False)
+    controls: Controls = "all"
+
+
+class SetSchedule(OverrideBase):
+    """Follow this schedule from now to the end of the budget; its zero is a position of the main line."""
+
+    kind: Literal["schedule"] = "schedule"
+    schedule: Schedule
+    controls: Controls = "all"
 
 
 class DecayNow(OverrideBase):
@@ -41,6 +68,16 @@ class BackToStrategy(OverrideBase):
     kind: Literal["strategy"] = "strategy"
 
 
+Steering = SetMultiplier | SetLearningRate | SetSchedule | DecayNow
+"""What takes the job over from its strategy."""
+
 Override = Annotated[
-    ApproveProposal | SetMultiplier | DecayNow | BackToStrategy, Field(discriminator="kind")
+    ApproveProposal
+    | RejectProposal
+    | SetMultiplier
+    | SetLearningRate
+    | SetSchedule
+    | DecayNow
+    | BackToStrategy,
+    Field(discriminator="kind"),
 ]

@@ -24,6 +24,7 @@ from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import NotFound, StrategyRefused
 from pacesetter_service.jobs.open_job import COLUMNS, ENDED, OpenJob, lock_job
+from pacesetter_service.overrides.proposals import expire_passed
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.decisions import rewind
 from pacesetter_service.planning.registry import Registry
@@ -343,6 +344,8 @@ def take_report(
     ingest.revive()
     ingest.take(prepared)
     job.seen = ingest.is_current
+    if ingest.is_current and (job.authority != "steer" or job.overridden):
+        expire_passed(job)
     plan_now(job, registry)
     job.save()
     ingest.save_session(report)

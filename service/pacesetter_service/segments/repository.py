@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pacesetter.protocol import Segment, SegmentPage, SegmentPlan
+from pacesetter.protocol import JobSpec, Segment, SegmentPage, SegmentPlan
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from pacesetter_service.database.models import CheckpointRow, JobRow, SegmentRow
@@ -149,6 +149,37 @@ def covering_main(tx: Transaction, job: str, position: int) -> int:
         )
     ).scalar_one_or_none()
     return row or 0
+
+
+def driving(tx: Transaction, job: str, spec: JobSpec, position: int) -> dict[str, Segment | None]:
+    """Return, for each control set of the job, the main segment that drives it at ``position``; None: the base."""
+    found: dict[str, Segment | None] = dict.fromkeys(group.control for group in spec.groups)
+    rows = tx.execute(
+        select(SegmentRow.plan)
+        .where(
+            SegmentRow.job == job,
+            SegmentRow.kind == "main",
+            SegmentRow.visible,
+            SegmentRow.start <= position,
+            SegmentRow.status.in_(("sent", "applied")),
+        )
+        .order_by(SegmentRow.seq)
+    )
+    for row in rows:
+        segment = Segment.model_validate_json(row.plan)
+        driven = found if segment.controls == "all" else segment.controls
+        found |= dict.fromkeys(driven, segment)
+    return found
+
+
+def open_proposals(tx: Transaction, job: str) -> tuple[Segment, ...]:
+    """Return what waits for a person, oldest first: all of one decision, as a newer one closes what is open."""
+    rows = tx.execute(
+        select(SegmentRow.plan)
+        .where(SegmentRow.job == job, SegmentRow.status == "proposed")
+        .order_by(SegmentRow.seq)
+    )
+    return tuple(Segment.model_validate_json(row.plan) for row in rows)
 
 
 def acknowledge(

@@ -1,0 +1,115 @@
+"""The segments that carry out what a person asked for."""
+
+from pacesetter.protocol import PERSON, JobSpec, Reason, Segment, SegmentPlan
+from pacesetter.schedules import Linear, Schedule
+
+from pacesetter_service.errors import Refused
+from pacesetter_service.overrides.schemas import (
+    Controls,
+    DecayNow,
+    SetLearningRate,
+    SetMultiplier,
+    SetSchedule,
+    Steering,
+)
+
+
+def plans_for(
+    wish: Steering, spec: JobSpec, start: int, driving: dict[str, Segment | None]
+) -> tuple[SegmentPlan, ...]:
+    """Return the segments of ``wish``, from the main-line position ``start`` on.
+
+    Args:
+        wish: What a person asked for.
+        spec: The job.
+        start: In the job's clock.
+        driving: For each control set the segment that drives it at ``start``; None is the base schedule.
+
+    Raises:
+        Refused: No one schedule can do it (``MIXED_POLICIES``).
+    """
+    if isinstance(wish, DecayNow):
+        return _decay(wish, spec, start, driving)
+    policy, controls = _policy(wish, spec.budget.total)
+    return (_main(start, spec.budget.total - start, policy, controls, _sentence(wish)),)
+
+
+def _policy(
+    wish: SetMultiplier | SetLearningRate | SetSchedule, total: int
+) -> tuple[Schedule, Controls]:
+    match wish:
+        case SetMultiplier():
+            return Schedule(length=total, peak=wish.multiplier), "all"
+        case SetLearningRate():
+            return Schedule(length=total, peak=wish.lr, unit="absolute"), wish.controls
+        case SetSchedule():
+            return wish.schedule, wish.controls
+
+
+def _sentence(wish: Steering) -> str:
+    match wish:
+        case SetMultiplier():
+            text = f"{wish.by} set the multiplier to {wish.multiplier:g}"
+        case SetLearningRate():
+            text = f"{wish.by} set the learning rate{_of(wish.controls)} to {wish.lr:g}"
+        case SetSchedule():
+            text = f"{wish.by} gave a schedule{_of(wish.controls)}: {wish.schedule.describe()}"
+        case DecayNow():
+            text = f"{wish.by} asked for a decay over {wish.over}"
+    return f"{text}: {wish.reason}" if wish.reason else text
+
+
+def _of(controls: Controls) -> str:
+    return "" if controls == "all" else f" of {', '.join(controls)}"
+
+
+def _decay(
+    wish: DecayNow, spec: JobSpec, start: int, driving: dict[str, Segment | None]
+) -> tuple[SegmentPlan, ...]:
+    present = _one_policy(spec, driving)
+    policy = Schedule(
+        zero=start,
+        length=wish.over,
+        peak=present.at(start),
+        floor=wish.floor,
+        unit=present.unit,
+        body=Linear(),
+    )
+    text, total = _sentence(wish), spec.budget.total
+    if not spec.limits.allow_shorter_main or start + wish.over >= total:
+        # The main line goes on to its budget on what the decay ends with.
+        return (_main(start, total - start, policy, "all", text),)
+    stop = SegmentPlan(
+        kind="stop",
+        start=start + wish.over,
+        length=0,
+        policy=policy,
+        reason=Reason(text=f"{text}; it ends here"[:2000]),
+        origin=PERSON,
+    )
+    return (_main(start, wish.over, policy, "all", text), stop)
+
+
+def _one_policy(spec: JobSpec, driving: dict[str, Segment | None]) -> Schedule:
+    policies = [spec.base if each is None else each.policy for each in driving.values()]
+    if any(policy != policies[0] for policy in policies):
+        raise Refused(
+            f"the control sets {', '.join(sorted(driving))} follow schedules of their own, "
+            "and one decay has one schedule",
+            code="MIXED_POLICIES",
+            hint="send each set a schedule of its own (kind 'schedule' with controls), or set them all first",
+        )
+    return policies[0]
+
+
+def _main(start: int, length: int, policy: Schedule, controls: Controls, text: str) -> SegmentPlan:
+    return SegmentPlan(
+        kind="main",
+        when="now",
+        start=start,
+        length=length,
+        policy=policy,
+        controls=controls,
+        reason=Reason(text=text[:2000]),
+        origin=PERSON,
+    )
