@@ -226,7 +226,7 @@ def test_sets_of_groups_that_the_newest_segment_leaves_alone_resume_on_what_drov
         segment(2, 1, when="now", length=20, policy=constant(2.0), controls=("bias",)),
     )
     model = Noisy()
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [model.layer.weight], "name": "weight"},
         {"params": [model.layer.bias], "name": "bias"},
     ]
