@@ -18,15 +18,10 @@ from tests.search.support.simulator import job_facts
 def test_every_name_leads_to_the_strategy_of_that_name() -> None:
     assert strategy_names() == (
         "autolrs",
-    assert strategy_names() == (
-        "autolrs",
         "fedhyper",
         "fixed",
         "hypergradient",
         "manual",
-        "wsd_branch",
-        "zero_tuning",
-    )
         "wsd_branch",
         "zero_tuning",
     )
