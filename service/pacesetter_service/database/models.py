@@ -143,7 +143,7 @@ class SegmentRow(Base):
     start: Mapped[int]
     length: Mapped[int]
     status: Mapped[str] = mapped_column(String(20))
-    """proposed, sent, applied, refused, stale, superseded, unpaired or expired."""
+    """proposed, sent, applied, refused (by the job or by a person), stale, superseded, unpaired or expired."""
     visible: Mapped[bool]
     acknowledged_by: Mapped[str | None] = mapped_column(String(40))
     """The session that acknowledged it last: a session that resumes runs kept segments once more."""
