@@ -1,0 +1,62 @@
+"""What a noise scale says of the batch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAdvice:
+    """A batch size, and why."""
+
+    critical: float
+    """Samples at which steps and samples cost alike: half of the steps of a huge batch's efficiency are lost below."""
+    wasted_samples: float
+    """Share of the samples that a smaller batch would have saved: ``B / (B + B_noise)``."""
+    extra_steps: float
+    """Steps over those of an endless batch, less one: ``B_noise / B``."""
+    text: str
+
+
+def advise_batch(
+    noise_scale: float, batch: float, standard_error: float | None = None
+) -> BatchAdvice:
+    """Return what the noise scale says of a batch of ``batch`` samples [McCandlish2018].
+
+    To the same loss a run takes ``1 + B_noise / B`` times the least steps, and ``1 + B / B_noise`` times the least
+    samples.
+
+    Args:
+        noise_scale: ``B_noise`` in samples.
+        batch: Samples of an optimizer step, over all ranks.
+        standard_error: Of the noise scale; where it is large nothing is advised.
+
+    Raises:
+        ValueError: ``batch`` is not above 0, or the noise scale is below 0.
+    """
+    if not (batch > 0.0 and noise_scale >= 0.0):
+        raise ValueError(f"a batch of {batch} and a noise scale of {noise_scale} are impossible")
+    wasted = batch / (batch + noise_scale)
+    extra = noise_scale / batch
+    unsure = standard_error is not None and standard_error > 0.5 * noise_scale
+    if unsure:
+        text = f"the noise scale is {noise_scale:.3g} +- {standard_error:.2g} samples: too uncertain to advise by"
+    elif extra > 4.0:
+        text = (
+            f"a batch of {batch:g} is far below the noise scale of {noise_scale:.3g}: four times as many ranks would "
+            "nearly divide the steps by four"
+        )
+    elif wasted > 0.8:
+        text = (
+            f"a batch of {batch:g} is far above the noise scale of {noise_scale:.3g}: half of it would take hardly "
+            "more steps, for half of the samples"
+        )
+    else:
+        text = f"a batch of {batch:g} fits the noise scale of {noise_scale:.3g}"
+    return BatchAdvice(noise_scale, wasted, extra, text)
+
+
+def relative_rate(noise_scale: float, batch: float) -> float:
+    """Return the best greedy learning rate at a batch over that of an endless one, ``1 / (1 + B_noise / B)``, for SGD.
+
+    Under Adam the power is .5 to 1 [McCandlish2018].
+    """
+    return 1.0 / (1.0 + noise_scale / batch)

@@ -1,0 +1,158 @@
+"""Squared norms of micro-batch gradients, taken on the way: under gradient accumulation, and under data parallelism."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from pacesetter.errors import ConfigurationError
+from pacesetter.noise.scale import NoiseScale
+
+
+class AccumulationNoise:
+    """Feeds a noise scale from the backward passes of gradient accumulation.
+
+    Each backward pass brings the gradient of one micro-batch to the parameters; its squared norm is added up on the
+    device. Call :meth:`collect` once per optimizer step, before the gradients are clipped or cleared; it waits for the
+    device once.
+
+    Args:
+        parameters: Whose gradients count.
+        noise: What is fed.
+        micro_batch: Samples of one backward pass.
+        divided: Whether each loss was divided by the number of backward passes of a step, as is usual.
+        scale: Returns what a GradScaler multiplied the losses by; None without one.
+
+    Raises:
+        ConfigurationError: No parameter takes a gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        noise: NoiseScale,
+        *,
+        micro_batch: float,
+        divided: bool = True,
+        scale: Any = None,
+    ) -> None:
+        self.noise = noise
+        self._parameters = [each for each in parameters if each.requires_grad]
+        if not self._parameters:
+            raise ConfigurationError("no parameter takes a gradient: there is no noise to measure")
+        self._micro_batch, self._divided, self._scale = micro_batch, divided, scale
+        self._first = self._parameters[0]
+        self._passes = 0
+        self._squares = torch.zeros((), dtype=torch.float64, device=self._first.device)
+        self._handles: list[RemovableHandle] = [
+            each.register_hook(self._hook_of(each))  # type: ignore[no-untyped-call]  # torch's
+            for each in self._parameters
+        ]
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Feed the step whose gradients are complete. Of a single backward pass nothing can be told.
+
+        Raises:
+            ConfigurationError: There was one backward pass only.
+        """
+        passes, self._passes = self._passes, 0
+        squares = float(self._squares)
+        self._squares.zero_()
+        if passes < 2:
+            raise ConfigurationError(
+                f"{passes} backward passes since the last step tell no noise: accumulate over 2 or more micro-batches"
+            )
+        total = sum(
+            (
+                each.grad.double().square().sum().to(self._squares)
+                for each in self._parameters
+                if each.grad is not None
+            ),
+            torch.zeros_like(self._squares),
+        )
+        scale = 1.0 if self._scale is None else float(self._scale())
+        # With divided losses a pass brings 1 / passes of its mean gradient, and their sum is the mean of the batch.
+        small = squares / passes * (passes**2 if self._divided else 1.0) / scale**2
+        big = float(total) * (1.0 if self._divided else 1.0 / passes**2) / scale**2
+        self.noise.update(small, big, self._micro_batch, passes * self._micro_batch)
+
+    def remove(self) -> None:
+        """Take the hooks off the parameters."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook_of(self, parameter: Tensor) -> Any:
+        first = parameter is self._first
+
+        def hook(gradient: Tensor) -> None:
+            self._passes += first
+            self._squares.add_(gradient.detach().double().square().sum().to(self._squares.device))
+
+        return hook
+
+
+class DataParallelNoise:
+    """Feeds a noise scale from the gradients of ``DistributedDataParallel``, before and after they are averaged.
+
+    Registers a communication hook, so none of your own may be there. Call :meth:`collect` on all ranks once per
+    optimizer step, after the backward pass.
+
+    Args:
+        model: The wrapped model.
+        noise: What is fed, the same on every rank.
+        micro_batch: Samples of one rank.
+    """
+
+    def __init__(
+        self, model: nn.parallel.DistributedDataParallel, noise: NoiseScale, *, micro_batch: float
+    ) -> None:
+        self.noise = noise
+        self._group = model.process_group
+        self._world = dist.get_world_size(self._group)
+        self._micro_batch = micro_batch
+        self._local: list[Tensor] = []
+        self._mean: list[Tensor] = []
+        model.register_comm_hook(state=None, hook=self._hook)
+
+    def collect(self) -> None:
+        """Feed the step whose gradients are complete; every rank waits here for all others.
+
+        Raises:
+            ConfigurationError: There was no backward pass, or there is one rank only.
+        """
+        local, mean, self._local, self._mean = self._local, self._mean, [], []
+        if not local or self._world < 2:
+            raise ConfigurationError(
+                "nothing was averaged over two or more ranks since the last step: the noise cannot be told"
+            )
+        sums = torch.stack([torch.stack(local).sum(), torch.stack(mean).sum()])
+        dist.all_reduce(sums, group=self._group)
+        small, big = (sums / self._world).tolist()
+        self.noise.update(small, big, self._micro_batch, self._world * self._micro_batch)
+
+    # torch looks at these annotations: they have to be there at run time, and are not in its stubs.
+    def _hook(
+        self,
+        state: object,
+        bucket: dist.GradBucket,  # type: ignore[name-defined]
+    ) -> torch.futures.Future[Tensor]:
+        del state
+        buffer = bucket.buffer()
+        # The sum is taken before the buffer is reduced in place.
+        self._local.append(buffer.double().square().sum())
+        buffer.div_(self._world)
+        work = dist.all_reduce(buffer, group=self._group, async_op=True)
+        assert work is not None
+
+        def keep(future: "torch.futures.Future[list[Tensor]]") -> Tensor:
+            reduced = future.value()[0]
+            self._mean.append(reduced.double().square().sum())
+            return reduced
+
+        found: torch.futures.Future[Tensor] = work.get_future().then(keep)
+        return found

@@ -1,0 +1,219 @@
+"""The noise scale: published vectors, a problem where it is known, and gradients taken on the way."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pacesetter.errors import ConfigurationError
+from pacesetter.noise import (
+    AccumulationNoise,
+    NoiseScale,
+    advise_batch,
+    moments_of,
+    relative_rate,
+)
+from torch import nn
+
+ROOT = Path(__file__).parents[3]
+SAMPLES = np.array([(1, 0), (3, 2), (2, -1), (0, 1), (1, 3), (3, -2), (2, 2), (0, -1)], dtype=float)
+
+
+def test_two_norms_give_both_moments() -> None:
+    found = moments_of(1.5, 0.6, 8, 64)
+    assert found.gradient == pytest.approx(0.4714285714)
+    assert found.noise == pytest.approx(8.2285714286)
+    noise = NoiseScale()
+    noise.update(1.5, 0.6, 8, 64)
+    assert noise.value == pytest.approx(17.4545454545)
+    assert relative_rate(17.4545454545, 8) == pytest.approx(0.314286, abs=1e-6)
+    assert relative_rate(17.4545454545, 64) == pytest.approx(0.785714, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "gradient", "trace", "scale"),
+    [(1, 1.9285714, 4.5714286, 2.3703704), (2, 2.375, 1.0, 0.4210526)],
+)
+def test_gradients_of_single_samples_by_hand(
+    micro_batch: int, gradient: float, trace: float, scale: float
+) -> None:
+    micro = SAMPLES.reshape(-1, micro_batch, 2).mean(axis=1)
+    small, big = (micro**2).sum(axis=1).mean(), (SAMPLES.mean(axis=0) ** 2).sum()
+    found = moments_of(float(small), float(big), micro_batch, 8)
+    assert (found.gradient, found.noise) == (
+        pytest.approx(gradient),  # type: ignore[comparison-overlap]
+        pytest.approx(trace),
+    )
+    assert found.noise / found.gradient == pytest.approx(scale)
+    if micro_batch == 1:
+        assert found.noise == pytest.approx(np.cov(SAMPLES.T, ddof=1).trace())
+
+
+def known(steps: int, small: int, big: int) -> tuple[NoiseScale, list[float]]:
+    """Return the estimate and the ratios of single steps where ``B_noise`` is 30."""
+    rng = np.random.default_rng(0)
+    true = np.full(10, 1.0)
+    noise, ratios = NoiseScale(horizon=math.inf), []
+    for _ in range(steps):
+        samples = true + math.sqrt(30.0) * rng.standard_normal((big // small, small, 10))
+        micro = samples.mean(axis=1)
+        norms = float((micro**2).sum(axis=1).mean()), float((micro.mean(axis=0) ** 2).sum())
+        noise.update(*norms, small, big)
+        found = moments_of(*norms, small, big)
+        ratios.append(found.noise / found.gradient)
+    return noise, ratios
+
+
+def test_on_a_problem_where_it_is_known_it_is_right_within_its_own_error() -> None:
+    noise, _ = known(2000, 1, 8)
+    assert noise.value is not None
+    assert noise.standard_error is not None
+    assert abs(noise.value - 30.0) < 2.5 * noise.standard_error
+    assert noise.standard_error < 3.0
+
+
+def test_the_mean_of_ratios_is_not_the_noise_scale() -> None:
+    noise, ratios = known(2000, 1, 8)
+    positive = [each for each in ratios if each > 0.0]
+    assert len(positive) < 0.95 * len(ratios)  # a single step's |G|^2 may come out below zero
+    assert abs(float(np.mean(ratios)) - 30.0) > 3.0 * abs((noise.value or 0.0) - 30.0)
+
+
+def test_old_steps_are_forgotten() -> None:
+    noise = NoiseScale(horizon=10)
+    for _ in range(50):
+        noise.update(1.5, 0.6, 8, 64)
+    for _ in range(200):
+        noise.update(6.0, 2.4, 8, 64)
+    assert noise.moments.gradient == pytest.approx(4 * 0.4714285714, rel=1e-6)
+
+
+def test_a_step_that_is_not_finite_is_left_out() -> None:
+    noise = NoiseScale()
+    noise.update(1.5, 0.6, 8, 64)
+    noise.update(math.inf, math.nan, 8, 64)
+    assert (noise.steps, noise.skipped) == (1, 1)
+    assert noise.value == pytest.approx(17.4545454545)
+
+
+def test_it_goes_on_from_its_state() -> None:
+    whole, early = NoiseScale(5), NoiseScale(5)
+    for step in range(6):
+        for each in (whole, early):
+            each.update(1.5 + step, 0.6, 8, 64)
+    resumed = NoiseScale(5)
+    resumed.load_state_dict(json.loads(json.dumps(early.state_dict())))
+    for each in (whole, resumed):
+        each.update(2.0, 1.0, 8, 64)
+    assert resumed.state_dict() == whole.state_dict()
+
+
+def test_without_two_batch_sizes_nothing_is_told() -> None:
+    with pytest.raises(ValueError, match="split the batch into micro-batches"):
+        moments_of(1.0, 1.0, 8, 8)
+    assert NoiseScale().value is None
+    assert NoiseScale().standard_error is None
+
+
+# -- under accumulation --
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+
+
+def micro_batches(step: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(step)
+    inputs = torch.randn(3, 5, 4, generator=generator, dtype=torch.float64)
+    return [(each, each.sum(1, keepdim=True)) for each in inputs]
+
+
+@pytest.mark.parametrize("divided", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+def test_gradients_taken_at_each_backward_pass_are_those_of_the_micro_batches(
+    divided: bool, scale: float
+) -> None:
+    trained, twin = model(), model()
+    noise, by_hand = NoiseScale(), NoiseScale()
+    hook = AccumulationNoise(
+        trained.parameters(), noise, micro_batch=5, divided=divided, scale=lambda: scale
+    )
+    for step in range(4):
+        gradients = []
+        trained.zero_grad()
+        for inputs, targets in micro_batches(step):
+            loss = ((trained(inputs) - targets) ** 2).mean()
+            (scale * loss / (3 if divided else 1)).backward()
+            twin.zero_grad()
+            ((twin(inputs) - targets) ** 2).mean().backward()
+            gradients.append(
+                torch.cat(
+                    [each.grad.flatten() for each in twin.parameters() if each.grad is not None]
+                )
+            )
+        hook.collect()
+        stacked = torch.stack(gradients)
+        small, big = stacked.square().sum(1).mean(), stacked.mean(0).square().sum()
+        by_hand.update(float(small), float(big), 5, 15)
+    assert noise.moments.gradient == pytest.approx(by_hand.moments.gradient, rel=1e-10)
+    assert noise.moments.noise == pytest.approx(by_hand.moments.noise, rel=1e-10)
+
+
+def test_one_backward_pass_tells_nothing_and_hooks_can_be_removed() -> None:
+    trained, noise = model(), NoiseScale()
+    hook = AccumulationNoise(trained.parameters(), noise, micro_batch=5)
+    trained(torch.ones(2, 4, dtype=torch.float64)).sum().backward()
+    with pytest.raises(ConfigurationError, match="1 backward passes"):
+        hook.collect()
+    hook.remove()
+    trained(torch.ones(2, 4, dtype=torch.float64)).sum().backward()
+    with pytest.raises(ConfigurationError, match="0 backward passes"):
+        hook.collect()
+
+
+# -- over ranks --
+
+
+def test_two_ranks_tell_what_the_same_gradients_tell_by_hand(tmp_path: Path) -> None:
+    files = [tmp_path / "0.json", tmp_path / "1.json"]
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.client.noise.ranked_noise",
+                tmp_path / "store",
+                str(rank),
+                file,
+            ],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, file in enumerate(files)
+    ]
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    for file in files:
+        seen = json.loads(file.read_text())
+        assert seen["steps"] == 20
+        assert seen["found"] == pytest.approx(seen["wanted"], rel=1e-5)
+
+
+# -- what it says of a batch --
+
+
+def test_a_batch_is_judged_by_the_noise_scale() -> None:
+    assert "far below" in advise_batch(1000.0, 64).text
+    assert "far above" in advise_batch(10.0, 64).text
+    assert "fits" in advise_batch(64.0, 64).text
+    assert "too uncertain" in advise_batch(1000.0, 64, standard_error=600.0).text
+    found = advise_batch(64.0, 64)
+    assert (found.wasted_samples, found.extra_steps) == (0.5, 1.0)
+    with pytest.raises(ValueError, match="impossible"):
+        advise_batch(-1.0, 64)
