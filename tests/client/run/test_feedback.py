@@ -26,7 +26,7 @@ class Quadratic(nn.Module):
     def __init__(self, *, split: bool = False) -> None:
         super().__init__()
         start = torch.ones(2, dtype=torch.float64)
-        parts = list(start.split(1)) if split else [start]
+        parts = list(start.chunk(2)) if split else [start]
         self.parts = nn.ParameterList([nn.Parameter(part.clone()) for part in parts])
 
     def forward(self) -> Tensor:
@@ -71,7 +71,7 @@ def run_quadratic(
     weights = []
     for _ in run.batches(Nothing()):
         loss = model()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         run.step(loss)
         weights.append(model.values())
     run.finish()
@@ -223,7 +223,7 @@ def test_a_run_that_resumes_takes_its_multiplier_with_it() -> None:
     run = attach(model, optimizer, transport, **settings)
     for _ in run.batches(Nothing()):
         loss = model()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         run.step(loss)
         if run.position == 5:
             break
@@ -235,7 +235,7 @@ def test_a_run_that_resumes_takes_its_multiplier_with_it() -> None:
     rates = []
     for _ in resumed.batches(Nothing()):
         loss = model()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         resumed.step(loss)
         rates.append(float(optimizer.param_groups[0]["lr"]))
     # The optimizer shows the rate of the step to come: the first one moves nothing, then the rule goes on.
@@ -257,7 +257,7 @@ def test_another_hand_on_the_rate_is_still_found() -> None:
     with pytest.raises(LearningRateConflict, match=r"was set to 0\.5"):
         for position in run.batches(Nothing()):
             loss = model()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if position == 3:
                 optimizer.param_groups[0]["lr"] = 0.5
             run.step(loss)
