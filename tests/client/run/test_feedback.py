@@ -325,7 +325,7 @@ def test_fedhyper_g_is_the_additive_rule_around_one_whose_steps_are_rounds() -> 
     published = {"lowest": 1 / 3, "highest": 3.0, "max_change_per_step": 9.0, "rise": 1e6}
     sent = regulated(4, form="additive", beta=1.0, **published)
     run = attach(
-        nn.ParameterList([weights]),  # type: ignore[arg-type]
+        nn.ParameterList([weights]),
         server,
         ScriptedTransport(segments=[sent]),
         budget=pacesetter.Steps(4),
