@@ -171,8 +171,8 @@ def add_rows(
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of a mean; 0 for a single value, of which nothing is known."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Return the standard error of a mean; NaN for a single value, of which nothing is known."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def warmup_of(budgets: Sequence[int]) -> int:

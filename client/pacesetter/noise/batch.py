@@ -40,14 +40,16 @@ def advise_batch(
     if unsure:
         text = f"the noise scale is {noise_scale:.3g} +- {standard_error:.2g} samples: too uncertain to advise by"
     elif extra > 4.0:
+        times = (1.0 + extra) / (1.0 + extra / 4.0)
         text = (
-            f"a batch of {batch:g} is far below the noise scale of {noise_scale:.3g}: four times as many ranks would "
-            "nearly divide the steps by four"
+            f"a batch of {batch:g} is far below the noise scale of {noise_scale:.3g}: four times as large it would "
+            f"take {times:.2g} times fewer steps, for {4.0 / times:.2g} times the samples"
         )
     elif wasted > 0.8:
+        more = (1.0 + 2.0 * extra) / (1.0 + extra)
         text = (
-            f"a batch of {batch:g} is far above the noise scale of {noise_scale:.3g}: half of it would take hardly "
-            "more steps, for half of the samples"
+            f"a batch of {batch:g} is far above the noise scale of {noise_scale:.3g}: half of it would take {more:.2g} "
+            f"times the steps, for {more / 2.0:.2g} times the samples"
         )
     else:
         text = f"a batch of {batch:g} fits the noise scale of {noise_scale:.3g}"
@@ -58,5 +60,10 @@ def relative_rate(noise_scale: float, batch: float) -> float:
     """Return the best greedy learning rate at a batch over that of an endless one, ``1 / (1 + B_noise / B)``, for SGD.
 
     Under Adam the power is .5 to 1 [McCandlish2018].
+
+    Raises:
+        ValueError: ``batch`` is not above 0.
     """
+    if not batch > 0.0:
+        raise ValueError(f"a batch of {batch} is impossible")
     return 1.0 / (1.0 + noise_scale / batch)

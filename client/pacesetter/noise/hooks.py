@@ -16,15 +16,17 @@ class AccumulationNoise:
     """Feeds a noise scale from the backward passes of gradient accumulation.
 
     Each backward pass brings the gradient of one micro-batch to the parameters; its squared norm is added up on the
-    device. Call :meth:`collect` once per optimizer step, before the gradients are clipped or cleared; it waits for the
-    device once.
+    device. Call :meth:`collect` once per optimizer step, before the gradients are unscaled, clipped or cleared; it
+    waits for the device once. A step of a single backward pass, such as the last one of an epoch, is left out and
+    counted in ``noise.skipped``.
 
     Args:
         parameters: Whose gradients count.
         noise: What is fed.
         micro_batch: Samples of one backward pass.
         divided: Whether each loss was divided by the number of backward passes of a step, as is usual.
-        scale: Returns what a GradScaler multiplied the losses by; None without one.
+        scale: Returns what a GradScaler multiplied the losses by, such as ``scaler.get_scale``; None without one. The
+            gradients are taken to be still multiplied by it.
 
     Raises:
         ConfigurationError: No parameter takes a gradient.
@@ -44,9 +46,10 @@ class AccumulationNoise:
         if not self._parameters:
             raise ConfigurationError("no parameter takes a gradient: there is no noise to measure")
         self._micro_batch, self._divided, self._scale = micro_batch, divided, scale
-        self._first = self._parameters[0]
+        self._seen: set[int] = set()
         self._passes = 0
-        self._squares = torch.zeros((), dtype=torch.float64, device=self._first.device)
+        device = self._parameters[0].device
+        self._squares = torch.zeros((), dtype=torch.float64, device=device)
         self._handles: list[RemovableHandle] = [
             each.register_hook(self._hook_of(each))  # type: ignore[no-untyped-call]  # torch's
             for each in self._parameters
@@ -54,18 +57,14 @@ class AccumulationNoise:
 
     @torch.no_grad()
     def collect(self) -> None:
-        """Feed the step whose gradients are complete. Of a single backward pass nothing can be told.
-
-        Raises:
-            ConfigurationError: There was one backward pass only.
-        """
+        """Feed the step whose gradients are complete."""
         passes, self._passes = self._passes, 0
+        self._seen.clear()
         squares = float(self._squares)
         self._squares.zero_()
         if passes < 2:
-            raise ConfigurationError(
-                f"{passes} backward passes since the last step tell no noise: accumulate over 2 or more micro-batches"
-            )
+            self.noise.skipped += 1
+            return
         total = sum(
             (
                 each.grad.double().square().sum().to(self._squares)
@@ -87,10 +86,14 @@ class AccumulationNoise:
         self._handles = []
 
     def _hook_of(self, parameter: Tensor) -> Any:
-        first = parameter is self._first
+        own = id(parameter)
 
         def hook(gradient: Tensor) -> None:
-            self._passes += first
+            # A pass has begun where a parameter is met again, or where none was met: no pass has to use all of them.
+            if own in self._seen or not self._seen:
+                self._passes += 1
+                self._seen.clear()
+            self._seen.add(own)
             self._squares.add_(gradient.detach().double().square().sum().to(self._squares.device))
 
         return hook
@@ -106,6 +109,8 @@ class DataParallelNoise:
         model: The wrapped model.
         noise: What is fed, the same on every rank.
         micro_batch: Samples of one rank.
+
+    One synchronised backward pass a step (accumulate under ``no_sync``), and no GradScaler: its scale changes.
     """
 
     def __init__(

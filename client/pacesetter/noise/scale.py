@@ -51,7 +51,7 @@ class NoiseScale:
     one afterwards, so the start needs no correction. A step whose norms are not finite is left out.
 
     Args:
-        horizon: Steps that count, about.
+        horizon: Steps that count, about. A few hundred: a short one reads high, and its error is too small.
 
     Raises:
         ValueError: ``horizon`` is below 1.
@@ -114,10 +114,11 @@ class NoiseScale:
         return math.sqrt(max(variance, 0.0) / (counted - 1.0)) / self._gradient
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is known as JSON values."""
-        return dict(vars(self))
+        """Return all that is known as JSON values; an endless horizon is None."""
+        return {**vars(self), "horizon": self.horizon if math.isfinite(self.horizon) else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         for name in vars(self):
             setattr(self, name, state[name])
+        self.horizon = math.inf if state["horizon"] is None else float(state["horizon"])
