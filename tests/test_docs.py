@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,4 +56,9 @@ def test_the_guide_to_projection_runs_from_top_to_bottom(
     torch.manual_seed(0)
     page = GUIDE.with_name("projection.md")
     (block,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    exec(compile(block, str(page), "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), names)
+    initial = names["projection"].state_dict()["norms"]
+    held = {name: float(norm) for name, norm in initial.items()}
+    assert names["projection"].norms() == pytest.approx(held, rel=1e-5)
+    assert names["run"].position == 100

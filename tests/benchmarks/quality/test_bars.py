@@ -20,7 +20,9 @@ LOSSES = {
 REFERENCE = Reference(TASK, 1000, "wsd50", -6.0, LOSSES, 2.0**-6, {"wsd50": -6.0}, 36_000)
 
 
-def report_of(ratios: dict[str, float], *, steps: int = 1100, lost: bool = False) -> Report:
+def report_of(
+    ratios: dict[str, float], *, steps: int = 1100, lost: bool = False, cap: float = 0.15
+) -> Report:
     """Rows for contenders whose loss is a multiple of the reference's on every seed."""
     names = list(ratios)
     contenders = tuple(c for c in contenders_named("all") if c.name in names)
@@ -40,7 +42,7 @@ def report_of(ratios: dict[str, float], *, steps: int = 1100, lost: bool = False
         for name, ratio in ratios.items()
     }
     report = Report("quality")
-    add_bars(report, Board(Plan((TASK,), contenders), [REFERENCE], scores))
+    add_bars(report, Board(Plan((TASK,), contenders, cap=cap), [REFERENCE], scores))
     return report
 
 
@@ -89,6 +91,11 @@ def test_too_many_steps_and_lost_runs_miss_their_bars() -> None:
     report = report_of({OURS: 1.0}, lost=True)
     assert met(report, "runs lost") is False
     assert met(report, "share lost") is False
+
+
+def test_the_steps_are_held_against_the_cap_that_was_allowed() -> None:
+    assert met(report_of({OURS: 1.0}, steps=1151, cap=0.3), "most steps used") is True
+    assert met(report_of({OURS: 1.0}, steps=1301, cap=0.3), "most steps used") is False
 
 
 def test_the_horizon_objective_is_held_against_its_base() -> None:
