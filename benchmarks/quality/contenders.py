@@ -19,6 +19,7 @@ Start: TypeAlias = Literal["absent", "default", "right", "low", "high"]
 linear decay; 30 times below it; 30 times above it."""
 
 WRONG = 30.0
+NORMS = ("grad_norm", "grad_norm_l1")
 ABSENT_SGD_LR = 1e-3
 """torch's default for SGD, for an optimizer that torch does not have."""
 
@@ -51,6 +52,7 @@ class Steered:
     cap: float | None = None
     """None: what the benchmark allows, .15 unless said."""
     limits: Limits = field(default_factory=Limits)
+    statistics: tuple[str, ...] = ()
     placebo_of: str | None = None
     """The contender whose probes it pays for and ignores."""
 
@@ -110,6 +112,8 @@ CONTENDERS: tuple[Contender, ...] = (
         cap=1.0,
         limits=Limits(max_multiplier=_AUTOLRS_RANGE["max_multiplier"]),
     ),
+    Steered("refinement: right rate", "refinement", "right", statistics=NORMS),
+    Steered("wsd_branch: right rate", "wsd_branch", "right"),
     *(_on_the_client("hypergradient", start) for start in ("right", "low", "high")),
     Steered("fixed: 30x too low", "fixed", "low"),
     Steered("fixed: 30x too high", "fixed", "high"),
@@ -138,6 +142,7 @@ def steering(contender: Steered, cap: float) -> Steering:
         parameters=dict(contender.parameters),
         cap=cap if contender.cap is None else contender.cap,
         limits=contender.limits,
+        statistics=contender.statistics,
     )
 
 

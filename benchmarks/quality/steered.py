@@ -32,6 +32,7 @@ class Steering:
     """Main plus probe steps over the main line's, less one."""
     limits: pacesetter.Limits
     validated: bool = True
+    statistics: tuple[str, ...] = ()
 
 
 class Batches:
@@ -94,6 +95,7 @@ def _train(
         strategy=steering.strategy,
         strategy_parameters=dict(steering.parameters),
         limits=steering.limits,
+        statistics=steering.statistics,
         overhead_cap=steering.cap,
         regime="rl" if task.kind == "policy" else "other",
         waiting_seconds=WAITING_SECONDS,

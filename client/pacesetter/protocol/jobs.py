@@ -55,6 +55,8 @@ class Capabilities(Message):
     """Schedule families this client can evaluate; empty means those of protocol version 1."""
     feedback: tuple[Name, ...] = ()
     """Feedback rules this client can run."""
+    statistics: tuple[Name, ...] = ()
+    """Columns that are measured at every step beside the loss, such as ``grad_norm_l1``."""
 
 
 class ParameterGroup(Message):

@@ -20,7 +20,7 @@ from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice
 from pacesetter.run.claims import check_unclaimed, claim
 from pacesetter.run.disabled import DisabledRun
 from pacesetter.run.job import Job
-from pacesetter.run.optimizing import GRADIENT_L2, OptimizerSteps
+from pacesetter.run.optimizing import OptimizerSteps
 from pacesetter.run.options import Options
 from pacesetter.run.ranks import Ranks, find_ranks
 from pacesetter.run.rates import LearningRates, unwrap
@@ -142,7 +142,7 @@ def _build(
         transport=transport,
         ranks=ranks,
         rollback=settings.get("rollback") or "memory",
-        options=_options(models, settings, gradient_norms=GRADIENT_L2 in statistics),
+        options=_options(models, settings),
     )
     claim(inner.values(), run, optimizing)
     return run
@@ -154,9 +154,7 @@ def _base_lrs(resume: Mapping[str, Any] | None) -> Mapping[str, float]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _options(
-    models: Mapping[str, nn.Module], settings: Settings, *, gradient_norms: bool
-) -> Options:
+def _options(models: Mapping[str, nn.Module], settings: Settings) -> Options:
     parameters = [parameter for model in models.values() for parameter in model.parameters()]
     on_device = any(parameter.device.type != "cpu" for parameter in parameters)
     lag_steps = settings.get("lag_steps")
@@ -169,7 +167,7 @@ def _options(
         lag_steps=lag_steps,
         on_device=on_device,
         buffer_batches=settings.get("buffer_batches", 64),
-        gradient_norms=gradient_norms,
+        statistics=tuple(settings.get("statistics", ())),
         rollback_required=settings.get("rollback") is not None,
         on_branch=settings.get("on_branch"),
     )

@@ -20,6 +20,7 @@ from pacesetter.protocol import (
     Segment,
     StrategyChoice,
 )
+from pacesetter.run.optimizing import GRADIENT_L2
 from pacesetter.schedules import KNOWN_FAMILIES, Schedule
 
 STATE_VERSION = 1
@@ -75,7 +76,7 @@ class Capacity:
     rollback: str
     rewind: RewindCapability
     validate: bool
-    gradient_norms: bool
+    statistics: tuple[str, ...]
     world_size: int
     state_bytes: int
     epoch_batches: int | None = None
@@ -89,7 +90,8 @@ class Capacity:
                 "rewind_batches": 0 if self.rollback == "none" else self.rewind,
                 "epoch_batches": self.epoch_batches or None,
                 "validate": self.validate,
-                "gradient_norms": self.gradient_norms,
+                "gradient_norms": GRADIENT_L2 in self.statistics,
+                "statistics": self.statistics,
                 "world_size": self.world_size,
                 "state_bytes": self.state_bytes,
                 "families": KNOWN_FAMILIES,

@@ -78,7 +78,7 @@ class Opening:
             rollback=rollback,
             rewind=0 if source is None else source.rewind_batches,
             validate=self.validates,
-            gradient_norms=self.options.gradient_norms,
+            statistics=self.options.statistics,
             world_size=self.world_size,
             state_bytes=0 if store is None else store.state_bytes(),
             epoch_batches=None if source is None else source.epoch_batches,

@@ -14,6 +14,6 @@ class Options:
     lag_steps: int = 0
     on_device: bool = False
     buffer_batches: int = 64
-    gradient_norms: bool = False
+    statistics: tuple[str, ...] = ()
     rollback_required: bool = False
     on_branch: Callable[[str], None] | None = None

@@ -16,6 +16,7 @@ _STRATEGIES = {
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
     "manual": "pacesetter_search.strategies.manual:Manual",
+    "refinement": "pacesetter_search.strategies.refinement:Refinement",
     "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",
     "zero_tuning": "pacesetter_search.strategies.zero_tuning:ZeroTuning",
 }

@@ -10,9 +10,7 @@ from pydantic import ValidationError
 
 
 def test_every_family_is_registered() -> None:
-    capacity = Capacity(
-        "memory", 0, validate=False, gradient_norms=False, world_size=1, state_bytes=0
-    )
+    capacity = Capacity("memory", 0, validate=False, statistics=(), world_size=1, state_bytes=0)
 
     assert capacity.capabilities().families == KNOWN_FAMILIES
 

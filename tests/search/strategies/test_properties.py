@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "fedhyper": ("fedhyper", {}),
+    "refinement": ("refinement", {"share": 0.15, "optimizer": "sgd"}),
     "wsd_branch": ("wsd_branch", {"budgets": [150, 250]}),
     "wsd_s": ("wsd_branch", {"budgets": [150, 250], "mode": "wsd_s"}),
     # A rate that is fully trusted is probed by nothing, so the main line comes at once, and what follows it.
@@ -76,7 +77,8 @@ def measurements(draw: st.DrawFn) -> Measurements:
     places: list[float | None] = [float(first + i) for i in range(len(values))]
     columns = {"position": places, "step": places, "loss": values}
     if draw(st.booleans()):
-        columns["multiplier"] = draw(st.lists(losses, min_size=len(values), max_size=len(values)))
+        for name in ("multiplier", "grad_norm"):
+            columns[name] = draw(st.lists(losses, min_size=len(values), max_size=len(values)))
     return Measurements(number=1, segment=draw(segments), position=first, columns=columns)
 
 
@@ -148,6 +150,7 @@ def feed(kind: str, events: list[Body]) -> tuple[list[SegmentPlan], list[str], i
         assert not answer.segments or strategy.decides_on(body)
         states.append(document(answer.state))
         state = json.loads(states[-1])
+        assert state == answer.state, "a state has JSON's own types"
         document([entry.numbers for entry in answer.log])
         sent += answer.segments
     return sent, states, sum(one.length for one in sent if one.kind == "probe")
@@ -253,7 +256,7 @@ class WildLosses(NoisyQuadratic):
         return self.level + self.trend * self.data / TOTAL
 
 
-@pytest.mark.parametrize("kind", ["hypergradient", "stage", "horizon"])
+@pytest.mark.parametrize("kind", ["hypergradient", "refinement", "stage", "horizon"])
 @some(12)
 @given(
     level=st.floats(-10.0, 1e6),

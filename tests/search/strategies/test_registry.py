@@ -22,6 +22,7 @@ def test_every_name_leads_to_the_strategy_of_that_name() -> None:
         "fixed",
         "hypergradient",
         "manual",
+        "refinement",
         "wsd_branch",
         "zero_tuning",
     )

@@ -3,7 +3,7 @@
 Nothing is threaded and nothing takes time, so a job is a function of its arguments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,7 @@ class SimulatedJob:
         deaf: Whether the answer to the n-th probe's end is lost, so that the job falls back.
         delay: Steps until a segment arrives; 0: at once.
         units: Clock units of the n-th step: 1 in steps.
+        columns: What is reported of a step beside its loss, by name.
     """
 
     strategy: Strategy
@@ -142,12 +143,13 @@ class SimulatedJob:
     delay: int = 0
     units: Callable[[int], int] = lambda _: 1
     refuse: Callable[[Segment], str | None] = lambda _: None
+    columns: Mapping[str, Callable[["SimulatedJob"], float | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.controller = Controller(self.strategy, self.facts)
         self.follower = Follower(base_segment(self.facts.base, self.facts.budget.total))
         self.inbox: list[tuple[int, Segment]] = []
-        self.rows: list[tuple[float, float, float]] = []
+        self.rows: list[tuple[float | None, ...]] = []
         self.main_losses: list[float] = []
         self.main_multipliers: list[float] = []
         self.steps = self.records = self.probes_ended = self.probe_units = 0
@@ -191,7 +193,8 @@ class SimulatedJob:
         if self.rows_of != segment.seq:
             self._flush()  # a record holds rows of one segment
         self.rows_of = segment.seq
-        self.rows.append((position, self.steps, loss))
+        beside = (column(self) for column in self.columns.values())
+        self.rows.append((position, self.steps, loss, *beside))
         if len(self.rows) >= self.cut(self.records):
             self._flush()
         if self.new is segment:
@@ -217,7 +220,7 @@ class SimulatedJob:
         if not self.rows:
             return
         self.records += 1
-        names = ("position", "step", "loss")
+        names = ("position", "step", "loss", *self.columns)
         columns: dict[str, list[float | None]] = {
             name: [row[index] for row in self.rows] for index, name in enumerate(names)
         }
