@@ -53,6 +53,9 @@ class Steered:
     """None: what the benchmark allows, .15 unless said."""
     limits: Limits = field(default_factory=Limits)
     statistics: tuple[str, ...] = ()
+    parts: int = 1
+    """Backward passes that each batch is split into."""
+    fits: Callable[[Task], bool] = fits_any
     placebo_of: str | None = None
     """The contender whose probes it pays for and ignores."""
 
@@ -80,6 +83,11 @@ def _zero_tuning(start: Start, words: str) -> tuple[Steered, Steered]:
         Steered(ours, "zero_tuning", start, trust),
         Steered(f"placebo: {words}", "zero_tuning", start, trust, cap=0.0, placebo_of=ours),
     )
+
+
+def _splits(task: Task) -> bool:
+    """Whether a batch of the task can be split into two of half its size."""
+    return task.kind not in ("policy", "quadratic")
 
 
 def _on_the_client(strategy: str, start: Start) -> Steered:
@@ -112,7 +120,21 @@ CONTENDERS: tuple[Contender, ...] = (
         cap=1.0,
         limits=Limits(max_multiplier=_AUTOLRS_RANGE["max_multiplier"]),
     ),
-    Steered("refinement: right rate", "refinement", "right", statistics=NORMS),
+    Steered(
+        "refinement: right rate",
+        "refinement",
+        "right",
+        statistics=NORMS,
+        fits=families.refined_fits,
+    ),
+    Steered(
+        "snr: right rate",
+        "snr",
+        "right",
+        statistics=("gradient_noise",),
+        parts=2,
+        fits=_splits,
+    ),
     Steered("wsd_branch: right rate", "wsd_branch", "right"),
     *(_on_the_client("hypergradient", start) for start in ("right", "low", "high")),
     Steered("fixed: 30x too low", "fixed", "low"),
@@ -143,6 +165,7 @@ def steering(contender: Steered, cap: float) -> Steering:
         cap=cap if contender.cap is None else contender.cap,
         limits=contender.limits,
         statistics=contender.statistics,
+        parts=contender.parts,
     )
 
 

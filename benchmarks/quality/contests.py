@@ -127,6 +127,8 @@ class SteeredContest(Contest):
             "parameters": dict(how.parameters),
             "cap": how.cap,
             "limits": how.limits.model_dump(mode="json"),
+            "statistics": how.statistics,
+            "parts": how.parts,
             "search": tree_hash(SEARCH),
             "recipe": describe(self.task.recipe),
             "regime": self.task.kind == "policy",
@@ -159,7 +161,7 @@ def contests(
             return []
         lr, form = reference.right_lr, contender.form
         return [FamilyContest(task, contender.name, form, lr, steps, seed) for seed in seeds]
-    return _steered(contender, reference, seeds, total, cap)
+    return _steered(contender, reference, seeds, total, cap) if contender.fits(task) else []
 
 
 def _steered(

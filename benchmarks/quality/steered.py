@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import httpx
 import pacesetter
+import torch
 from pacesetter.run.result import Result
+from torch import Tensor
 
 from benchmarks.quality.engine import score_of
 from benchmarks.quality.score import Score
@@ -33,6 +35,8 @@ class Steering:
     limits: pacesetter.Limits
     validated: bool = True
     statistics: tuple[str, ...] = ()
+    parts: int = 1
+    """Backward passes that a batch is split into."""
 
 
 class Batches:
@@ -104,11 +108,31 @@ def _train(
     )
     last = math.nan
     for batch in run.batches(Batches(trial)):
-        loss = trial.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        loss = _backward(trial, batch, steering.parts)
         last = loss.item()
         run.step(loss)
     return run.finish(), math.isfinite(last)
+
+
+def _backward(trial: Trial, batch: Any, parts: int) -> Tensor:
+    """Leave the gradient of the batch's mean loss, in as many backward passes; return that loss."""
+    if parts == 1:
+        loss = trial.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        return loss
+    losses = []
+    for part in _split(batch, parts):
+        share = trial.loss(part) / parts
+        share.backward()  # type: ignore[no-untyped-call]  # torch's
+        losses.append(share.detach())
+    return torch.stack(losses).sum()
+
+
+def _split(batch: Any, parts: int) -> list[Any]:
+    """Return equal parts of a batch of tensors along their first dimension."""
+    if isinstance(batch, Tensor):
+        return list(batch.chunk(parts))
+    return list(zip(*(each.chunk(parts) for each in batch), strict=True))
 
 
 def _decisions(url: str, job: str) -> dict[str, Any]:

@@ -3,5 +3,6 @@
 from pacesetter.feedback.base import Feedback
 from pacesetter.feedback.hypergradient import Hypergradient
 from pacesetter.feedback.rules import KNOWN_RULES, AnyFeedback
+from pacesetter.feedback.snr import SignalToNoise
 
-__all__ = ["KNOWN_RULES", "AnyFeedback", "Feedback", "Hypergradient"]
+__all__ = ["KNOWN_RULES", "AnyFeedback", "Feedback", "Hypergradient", "SignalToNoise"]

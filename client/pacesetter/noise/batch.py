@@ -56,6 +56,27 @@ def advise_batch(
     return BatchAdvice(noise_scale, wasted, extra, text)
 
 
+def adascale_gain(noise_scale: float, batch: float, larger: float) -> float:
+    """Return by how much a larger batch may raise SGD's rate: AdaScale's gain, 1 to ``larger / batch``.
+
+    ``(var + sqr) / (var / S + sqr)`` with ``var = tr(Sigma) / batch``, ``sqr = |G|^2`` and ``S = larger / batch``
+    [Johnson2020, arXiv 2007.05105]; for Adam its root is used (AdaptDL).
+
+    Args:
+        noise_scale: ``B_noise`` in samples.
+        batch: Samples that the rate was tuned at.
+        larger: Samples now, as many or more.
+
+    Raises:
+        ValueError: ``larger`` is below ``batch``, or one of them is not above 0.
+    """
+    if not 0.0 < batch <= larger:
+        raise ValueError(
+            f"a batch of {larger} is not above {batch}; the gain is that of a larger one"
+        )
+    return relative_rate(noise_scale, larger) / relative_rate(noise_scale, batch)
+
+
 def relative_rate(noise_scale: float, batch: float) -> float:
     """Return the best greedy learning rate at a batch over that of an endless one, ``1 / (1 + B_noise / B)``, for SGD.
 

@@ -12,6 +12,85 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.noise.scale import NoiseScale
 
 
+class BackwardPasses:
+    """Adds up the squared norms of the gradients that the backward passes of a step bring, on the device.
+
+    Under ``DistributedDataParallel`` they are this rank's own, before they are averaged.
+
+    Args:
+        parameters: Whose gradients count.
+
+    Attributes:
+        passes: Backward passes since the last :meth:`clear`.
+
+    Raises:
+        ConfigurationError: No parameter takes a gradient, or one is split over ranks: its parts are no gradient of a
+            micro-batch.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.parameters = [each for each in parameters if each.requires_grad]
+        if not self.parameters:
+            raise ConfigurationError("no parameter takes a gradient: there is no noise to measure")
+        if any(hasattr(each, "device_mesh") for each in self.parameters):
+            raise ConfigurationError(
+                "the noise scale is not measured where parameters are split over ranks (FSDP, tensor parallelism); "
+                "measure it on a replicated copy"
+            )
+        self.passes = 0
+        self._seen: set[int] = set()
+        device = self.parameters[0].device
+        self._wide = torch.float32 if device.type == "mps" else torch.float64  # all that MPS has
+        self._squares = torch.zeros((), dtype=self._wide, device=device)
+        self._handles: list[RemovableHandle] = [
+            each.register_hook(self._hook_of(each))  # type: ignore[no-untyped-call]  # torch's
+            for each in self.parameters
+        ]
+
+    def squares(self) -> Tensor:
+        """Return the sum over passes of the squared norm of what each one brought (0-dim)."""
+        return self._squares.clone()
+
+    @torch.no_grad()
+    def total(self) -> Tensor:
+        """Return the squared norm of the gradient that the passes left (0-dim)."""
+        return sum(
+            (
+                each.grad.to(self._wide).square().sum().to(self._squares)
+                for each in self.parameters
+                if each.grad is not None
+            ),
+            torch.zeros_like(self._squares),
+        )
+
+    def clear(self) -> None:
+        """Begin a new step."""
+        self.passes = 0
+        self._seen.clear()
+        self._squares.zero_()
+
+    def remove(self) -> None:
+        """Take the hooks off the parameters."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook_of(self, parameter: Tensor) -> Any:
+        own = id(parameter)
+
+        def hook(gradient: Tensor) -> None:
+            # A pass has begun where a parameter is met again, or where none was met: no pass has to use all of them.
+            if own in self._seen or not self._seen:
+                self.passes += 1
+                self._seen.clear()
+            self._seen.add(own)
+            self._squares.add_(
+                gradient.detach().to(self._wide).square().sum().to(self._squares.device)
+            )
+
+        return hook
+
+
 class AccumulationNoise:
     """Feeds a noise scale from the backward passes of gradient accumulation.
 
@@ -29,7 +108,7 @@ class AccumulationNoise:
             gradients are taken to be still multiplied by it.
 
     Raises:
-        ConfigurationError: No parameter takes a gradient.
+        ConfigurationError: As of :class:`BackwardPasses`.
     """
 
     def __init__(
@@ -42,61 +121,25 @@ class AccumulationNoise:
         scale: Any = None,
     ) -> None:
         self.noise = noise
-        self._parameters = [each for each in parameters if each.requires_grad]
-        if not self._parameters:
-            raise ConfigurationError("no parameter takes a gradient: there is no noise to measure")
+        self._seen = BackwardPasses(parameters)
         self._micro_batch, self._divided, self._scale = micro_batch, divided, scale
-        self._seen: set[int] = set()
-        self._passes = 0
-        device = self._parameters[0].device
-        self._squares = torch.zeros((), dtype=torch.float64, device=device)
-        self._handles: list[RemovableHandle] = [
-            each.register_hook(self._hook_of(each))  # type: ignore[no-untyped-call]  # torch's
-            for each in self._parameters
-        ]
 
-    @torch.no_grad()
     def collect(self) -> None:
         """Feed the step whose gradients are complete."""
-        passes, self._passes = self._passes, 0
+        passes, squares = self._seen.passes, float(self._seen.squares())
         self._seen.clear()
-        squares = float(self._squares)
-        self._squares.zero_()
         if passes < 2:
             self.noise.skipped += 1
             return
-        total = sum(
-            (
-                each.grad.double().square().sum().to(self._squares)
-                for each in self._parameters
-                if each.grad is not None
-            ),
-            torch.zeros_like(self._squares),
-        )
         scale = 1.0 if self._scale is None else float(self._scale())
         # With divided losses a pass brings 1 / passes of its mean gradient, and their sum is the mean of the batch.
         small = squares / passes * (passes**2 if self._divided else 1.0) / scale**2
-        big = float(total) * (1.0 if self._divided else 1.0 / passes**2) / scale**2
+        big = float(self._seen.total()) * (1.0 if self._divided else 1.0 / passes**2) / scale**2
         self.noise.update(small, big, self._micro_batch, passes * self._micro_batch)
 
     def remove(self) -> None:
         """Take the hooks off the parameters."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-
-    def _hook_of(self, parameter: Tensor) -> Any:
-        own = id(parameter)
-
-        def hook(gradient: Tensor) -> None:
-            # A pass has begun where a parameter is met again, or where none was met: no pass has to use all of them.
-            if own in self._seen or not self._seen:
-                self._passes += 1
-                self._seen.clear()
-            self._seen.add(own)
-            self._squares.add_(gradient.detach().double().square().sum().to(self._squares.device))
-
-        return hook
+        self._seen.remove()
 
 
 class DataParallelNoise:

@@ -8,6 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+USABLE = 1e150
+"""Greater moments are taken for overflow: squares of lesser ones stay finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -75,7 +78,7 @@ class NoiseScale:
     ) -> None:
         """Take in one optimizer step; arguments as of :func:`moments_of`."""
         found = moments_of(small_norm_squared, big_norm_squared, small_batch, big_batch)
-        if not (math.isfinite(found.gradient) and math.isfinite(found.noise)):
+        if not (abs(found.gradient) < USABLE and abs(found.noise) < USABLE):
             self.skipped += 1
             return
         self.steps += 1

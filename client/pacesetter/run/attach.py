@@ -132,7 +132,9 @@ def _build(
     validation = None if validate is None else Validation(validate, tuple(models.values()))
     transport = _transport(ranks, settings)
     # Last: what failed before leaves no hooks behind.
-    optimizing = OptimizerSteps(optimizers, rates, scaler=scaler, statistics=statistics)
+    optimizing = OptimizerSteps(
+        optimizers, rates, scaler=scaler, statistics=statistics, world_size=ranks.world_size
+    )
     run = Run(
         job,
         rates=rates,

@@ -80,6 +80,8 @@ class Capacity:
     world_size: int
     state_bytes: int
     epoch_batches: int | None = None
+    sharded: bool = False
+    """Whether parameters are split over ranks."""
 
     def capabilities(self) -> Capabilities:
         """Return them as the service takes them."""
@@ -95,7 +97,7 @@ class Capacity:
                 "world_size": self.world_size,
                 "state_bytes": self.state_bytes,
                 "families": KNOWN_FAMILIES,
-                "feedback": KNOWN_RULES,
+                "feedback": [rule for rule in KNOWN_RULES if not (self.sharded and rule == "snr")],
             }
         )
 

@@ -82,6 +82,7 @@ class Opening:
             world_size=self.world_size,
             state_bytes=0 if store is None else store.state_bytes(),
             epoch_batches=None if source is None else source.epoch_batches,
+            sharded=any(hasattr(each, "device_mesh") for each in conductor.rates.regulated),
         )
         groups = tuple(group.describe() for group in conductor.rates.groups)
         spec = job.spec(capacity.capabilities(), groups)

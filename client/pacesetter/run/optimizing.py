@@ -12,13 +12,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from pacesetter.noise import BackwardPasses
 from pacesetter.run.rates import LearningRates, unwrap
 from pacesetter.run.rows import Scalar
 from pacesetter.run.statistics import GradientStatistics
 
 Statistic = str
 GRADIENT_L2, GRADIENT_L1, PARAMETER_L2 = "grad_norm", "grad_norm_l1", "parameter_norm"
-STATISTICS = (GRADIENT_L2, GRADIENT_L1, PARAMETER_L2)
+GRADIENT_NOISE = "gradient_noise"
+STATISTICS = (GRADIENT_L2, GRADIENT_L1, PARAMETER_L2, GRADIENT_NOISE)
+
+MICRO_SQUARE, BATCH_SQUARE, MICRO_BATCHES = "micro_square", "batch_square", "micro_batches"
+"""Columns of the statistic ``gradient_noise``: the mean squared norm of a micro-batch's gradient, the squared norm of
+the whole batch's, both as if losses were divided by the number of micro-batches, and that number."""
 
 
 StepHook = Callable[[Optimizer, tuple[Any, ...], dict[str, Any]], None]
@@ -35,6 +41,10 @@ class OptimizerSteps:
         rates: Watches the learning rates; None leaves them alone.
         scaler: A ``GradScaler``, or None.
         statistics: Names out of ``STATISTICS`` to measure at every step.
+        world_size: Ranks whose gradients are averaged in each step.
+
+    Raises:
+        ConfigurationError: ``gradient_noise`` is wanted, and cannot be measured on these parameters.
     """
 
     def __init__(
@@ -44,6 +54,7 @@ class OptimizerSteps:
         *,
         scaler: Any = None,
         statistics: Iterable[Statistic] = (),
+        world_size: int = 1,
     ) -> None:
         self._outer = tuple(optimizers.values())
         self._inner = {label: unwrap(optimizer) for label, optimizer in optimizers.items()}
@@ -51,6 +62,10 @@ class OptimizerSteps:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._wanted = frozenset(statistics)
         self._statistics: GradientStatistics | None = None
+        self._world_size = world_size
+        self._passes: BackwardPasses | None = None
+        if GRADIENT_NOISE in self._wanted:
+            self.watch_passes()
         self._fired = False
         self._hooks = [
             hook
@@ -69,7 +84,9 @@ class OptimizerSteps:
             LearningRateConflict: Somebody else moved a learning rate; nothing was stepped by that optimizer.
         """
         columns: Measured = {}
-        if self._wanted or max_grad_norm is not None:
+        if GRADIENT_NOISE in self._wanted:
+            columns.update(self._noise())
+        if self._wanted - {GRADIENT_NOISE} or max_grad_norm is not None:
             self._measure(columns, grad_norm, max_grad_norm)
         if grad_norm is not None:
             columns[GRADIENT_L2] = grad_norm
@@ -83,6 +100,8 @@ class OptimizerSteps:
             self._scaler.update()
         for optimizer in self._outer:
             optimizer.zero_grad(set_to_none=True)
+        if self._passes is not None:
+            self._passes.clear()
         return columns if self._fired else None
 
     def learning_rates(self) -> dict[str, float]:
@@ -92,6 +111,32 @@ class OptimizerSteps:
             for label, optimizer in self._inner.items()
             for index, group in enumerate(optimizer.param_groups)
         }
+
+    def watch_passes(self) -> None:
+        """See the gradient of every backward pass from now on; what each one brings is summed on the device.
+
+        Raises:
+            ConfigurationError: No parameter takes a gradient, or they are split over ranks.
+        """
+        if self._passes is None:
+            self._passes = BackwardPasses(self._parameters())
+
+    def pass_squares(self) -> tuple[Tensor, Tensor, int] | None:
+        """Return this rank's mean squared norm over micro-batches, that of the whole batch, and their number.
+
+        Both are 0-dim tensors, unscaled, as if losses were divided by the number of backward passes. Call it after
+        :meth:`unscale`. None where the step had a single micro-batch, or where the passes were not watched.
+        """
+        if self._passes is None:
+            return None
+        passes = self._passes.passes
+        count = passes * self._world_size
+        if count < 2:
+            return None
+        scale = 1.0 if self._scaler is None else float(self._scaler.get_scale())
+        # Each pass brought 1 / passes of its mean gradient; ranks are averaged, not summed.
+        small = self._passes.squares() * (passes / scale**2)
+        return small, self._passes.total(), count
 
     @property
     def attached(self) -> bool:
@@ -103,6 +148,17 @@ class OptimizerSteps:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        if self._passes is not None:
+            self._passes.remove()
+            self._passes = None
+
+    def _noise(self) -> Measured:
+        self.unscale()
+        found = self.pass_squares()
+        if found is None:
+            return {}
+        small, big, count = found
+        return {MICRO_SQUARE: small, BATCH_SQUARE: big, MICRO_BATCHES: float(count)}
 
     def _measure(self, columns: Measured, grad_norm: Scalar, max_grad_norm: float | None) -> None:
         """Measure on unscaled gradients before clipping, then clip."""
@@ -123,19 +179,21 @@ class OptimizerSteps:
             columns["clipped"] = statistics.clip_(max_grad_norm, norms.gradient_l2)
 
     def _open_statistics(self) -> GradientStatistics:
-        parameters = [
-            parameter
-            for optimizer in self._inner.values()
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        ]
         self._statistics = GradientStatistics(
-            parameters,
+            self._parameters(),
             l2=GRADIENT_L2 in self._wanted,
             l1=GRADIENT_L1 in self._wanted,
             parameter_norm=PARAMETER_L2 in self._wanted,
         )
         return self._statistics
+
+    def _parameters(self) -> list[Tensor]:
+        return [
+            parameter
+            for optimizer in self._inner.values()
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
 
     def unscale(self) -> None:
         """Let the GradScaler, if there is one, unscale the gradients, unless that was done for this step."""

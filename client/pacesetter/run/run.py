@@ -75,7 +75,7 @@ class Run:
             validation=validation,
             waiting_seconds=options.waiting_seconds,
             lag_steps=options.lag_steps,
-            regulation=Regulation(rates, ranks),
+            regulation=Regulation(rates, ranks, optimizing),
             on_branch=options.on_branch,
         )
         self._opening = Opening(

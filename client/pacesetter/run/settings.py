@@ -34,7 +34,7 @@ class Settings(TypedDict, total=False):
     buffer_batches: int
     """Batches kept to rewind a loader that cannot do so itself (64)."""
     statistics: Iterable[Statistic]
-    """``grad_norm``, ``grad_norm_l1``, ``parameter_norm``: measured at every step."""
+    """``grad_norm``, ``grad_norm_l1``, ``parameter_norm``, ``gradient_noise``: measured at every step."""
     overhead_cap: float | None
     """Main plus probe steps stay below (1 + cap) x budget; None: the strategy's own cap."""
     controls: Mapping[str, str] | None

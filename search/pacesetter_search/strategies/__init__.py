@@ -17,6 +17,7 @@ _STRATEGIES = {
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
     "manual": "pacesetter_search.strategies.manual:Manual",
     "refinement": "pacesetter_search.strategies.refinement:Refinement",
+    "snr": "pacesetter_search.strategies.snr:SNR",
     "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",
     "zero_tuning": "pacesetter_search.strategies.zero_tuning:ZeroTuning",
 }

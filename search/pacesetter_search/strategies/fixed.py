@@ -6,13 +6,8 @@ It also takes over jobs: one whose strategy is unknown to this version, or whose
 from typing import ClassVar
 
 from pacesetter.protocol import (
-    Acknowledgement,
-    FellBack,
     Finished,
-    Measurements,
-    Notice,
     Reason,
-    SegmentEnded,
     SegmentPlan,
 )
 from pacesetter.schedules import Tier
@@ -25,10 +20,10 @@ from pacesetter_search.contract import (
     JobFacts,
     LogEntry,
     Overridden,
-    Registered,
     State,
     Strategy,
 )
+from pacesetter_search.strategies.following import has_left, main_segment, position_of
 
 MOST_SENT = 5
 """Times the base schedule is sent before the job is left to follow it by itself, which it does unasked anyway."""
@@ -52,9 +47,9 @@ class Fixed(Strategy):
         body = event.body
         if isinstance(body, Overridden):
             state = {**state, "overridden": body.active}
-        if state.get("overridden") or not self.decides_on(body) or not _has_left(state, body):
+        if state.get("overridden") or not self.decides_on(body) or not _off(state, body):
             return Advance(state)
-        position = _position(body)
+        position = position_of(body)
         remaining = context.job.budget.total - position
         sent = state.get("sent")
         if remaining <= 0 or not isinstance(sent, int) or sent >= MOST_SENT:
@@ -65,34 +60,11 @@ class Fixed(Strategy):
 
     def _base_segment(self, job: JobFacts, position: int) -> SegmentPlan:
         text = self.text if position == 0 else f"{self.text}, taken up at {position}"
-        return SegmentPlan(
-            kind="main",
-            when="now",
-            start=position,
-            length=job.budget.total - position,
-            policy=job.base,
-            reason=Reason(text=text),
-            origin=self.name,
-        )
+        return main_segment(job, position, job.base, Reason(text=text), self.name)
 
 
-def _has_left(state: State, body: Body) -> bool:
+def _off(state: State, body: Body) -> bool:
     """Whether, after ``body``, the job is not on the base schedule that was sent."""
     seq = state.get("seq")
-    if isinstance(body, Finished):
-        return False
-    if seq is None or isinstance(body, Overridden):
-        return True
-    if isinstance(body, FellBack):
-        return body.follows != seq
-    if isinstance(body, Acknowledgement):
-        # Refused means that the limits forbid the job's own base schedule: sending it again changes nothing.
-        return body.segment == seq and body.status in ("stale", "superseded", "expired")
-    return isinstance(body, SegmentEnded) and body.kind != "main"
-
-
-def _position(body: Body) -> int:
-    """Return the main-line position that an event was reported at."""
-    if isinstance(body, SegmentEnded):
-        return body.main_position
-    return 0 if isinstance(body, Registered | Measurements | Notice) else body.position
+    assert seq is None or isinstance(seq, int)
+    return not isinstance(body, Finished) and has_left(seq, body)

@@ -16,18 +16,14 @@ from itertools import product
 from typing import ClassVar, Literal
 
 from pacesetter.feedback import Hypergradient as Rule
-from pacesetter.judgement import check_segment, highest_multiplier
 from pacesetter.protocol import (
     Acknowledgement,
-    FellBack,
     Finished,
     Measurements,
-    Notice,
     Reason,
     SegmentEnded,
     SegmentPlan,
 )
-from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field
 
 from pacesetter_search.contract import (
@@ -39,9 +35,15 @@ from pacesetter_search.contract import (
     LogEntry,
     Overridden,
     Parameters,
-    Registered,
     State,
     Strategy,
+)
+from pacesetter_search.strategies.following import (
+    has_left,
+    main_segment,
+    position_of,
+    refusal_of,
+    room_above,
 )
 
 MOST_SENT = 8
@@ -137,9 +139,9 @@ class HypergradientStrategy(Strategy):
         if memory.overridden or not self.decides_on(body) or isinstance(body, Finished):
             return Advance(memory.model_dump())
         log = _conclude(memory, body, context.job)
-        if not log and not _has_left(memory, body):
+        if not log and not has_left(memory.seq, body):
             return Advance(memory.model_dump())
-        position = _position(body)
+        position = position_of(body)
         if memory.sent >= MOST_SENT or position >= context.job.budget.total:
             return Advance(memory.model_dump(), log=log)
         plan, entry = self._plan(memory, context.job, position)
@@ -166,13 +168,13 @@ class HypergradientStrategy(Strategy):
             policy = policy.model_copy(update={"peak": policy.peak * memory.factor})
         text = f"the base schedule times {memory.factor:.4g} to the end of the budget"
         numbers = {"multiplier": memory.factor, "position": position}
-        plan = _main(job, position, job.budget.total, policy, Reason(text=text, numbers=numbers))
+        plan = main_segment(job, position, policy, Reason(text=text, numbers=numbers), self.name)
         return plan, LogEntry(f"{memory.stage}_schedule", text, plan.reason.numbers)
 
     def _search(self, memory: _Memory, job: JobFacts, position: int) -> SegmentPlan | None:
         """Return the base schedule under the rule, with as much room as the limits leave; None if that is none."""
         wanted = self._parameters
-        highest = min(wanted.highest, _room_above(job))
+        highest = min(wanted.highest, room_above(job, HypergradientStrategy.name))
         if highest < 1.0:
             return None
         for lowest, share in product(dict.fromkeys((wanted.lowest, 1.0)), CHANGES):
@@ -185,8 +187,16 @@ class HypergradientStrategy(Strategy):
                 highest=highest,
                 max_change_per_step=1.0 + share * 0.1,
             )
-            plan = _main(job, position, memory.freeze_at, job.base, _why(rule, memory), rule)
-            if _permitted(plan, job):
+            plan = main_segment(
+                job,
+                position,
+                job.base,
+                _why(rule, memory),
+                self.name,
+                end=memory.freeze_at,
+                feedback=rule,
+            )
+            if refusal_of(plan, job) is None:
                 memory.began_at = position
                 return plan
         return None
@@ -198,51 +208,6 @@ def _why(rule: Rule, memory: _Memory) -> Reason:
         f"{rule.highest:g}, until {memory.freeze_at}"
     )
     return Reason(text=text, numbers={"freeze_at": memory.freeze_at, **rule.model_dump()})
-
-
-def _main(
-    job: JobFacts, start: int, end: int, policy: Schedule, reason: Reason, rule: Rule | None = None
-) -> SegmentPlan:
-    return SegmentPlan(
-        kind="main",
-        when="now",
-        start=start,
-        length=min(end, job.budget.total) - start,
-        policy=policy,
-        feedback=rule,
-        reason=reason,
-        origin=HypergradientStrategy.name,
-    )
-
-
-def _room_above(job: JobFacts) -> float:
-    """Return how many times the base schedule's peak the limits allow, for every group."""
-    rooms = []
-    for group in job.groups:
-        divisor = group.base_lr if job.base.unit == "absolute" else 1.0
-        allowed = highest_multiplier(
-            job.limits,
-            job.base,
-            kind="main",
-            origin=HypergradientStrategy.name,
-            base_lr=group.base_lr,
-        )
-        rooms.append(allowed / (job.base.peak / divisor) if job.base.peak > 0.0 else 1.0)
-    return min(rooms)
-
-
-def _permitted(plan: SegmentPlan, job: JobFacts) -> bool:
-    refusal = check_segment(
-        plan,
-        job.limits,
-        current_multiplier=None,
-        budget_total=job.budget.total,
-        clock=job.budget.clock,
-        base_schedule=job.base,
-        capabilities=job.capabilities,
-        groups=job.groups,
-    )
-    return refusal is None
 
 
 # -- what was measured --
@@ -324,7 +289,7 @@ def _conclude(memory: _Memory, body: Body, job: JobFacts) -> tuple[LogEntry, ...
         return _back_to_base(memory, f"the search was stopped ({body.code})")
     if body.outcome != "completed":
         return ()
-    found = _found(memory, _room_above(job))
+    found = _found(memory, room_above(job, HypergradientStrategy.name))
     if found.trouble is not None:
         return _back_to_base(memory, found.trouble)
     return (_settle(memory, found, job, body.main_position),)
@@ -351,21 +316,3 @@ def _settle(memory: _Memory, found: _Found, job: JobFacts, position: int) -> Log
         "loss": memory.late_loss / memory.late_count if memory.late_count else None,
     }
     return LogEntry("base_lr_found", text, dict(numbers))
-
-
-def _has_left(memory: _Memory, body: Body) -> bool:
-    """Whether, after ``body``, the job is not on what it was sent last."""
-    if memory.seq is None or isinstance(body, Overridden):
-        return True
-    if isinstance(body, FellBack):
-        return body.follows != memory.seq
-    if isinstance(body, Acknowledgement):
-        return body.segment == memory.seq and body.status in ("stale", "superseded", "expired")
-    return isinstance(body, SegmentEnded) and body.kind != "main"
-
-
-def _position(body: Body) -> int:
-    """Return the main-line position that an event was reported at."""
-    if isinstance(body, SegmentEnded):
-        return body.main_position
-    return 0 if isinstance(body, Registered | Measurements | Notice) else body.position

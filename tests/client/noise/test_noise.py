@@ -13,6 +13,7 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.noise import (
     AccumulationNoise,
     NoiseScale,
+    adascale_gain,
     advise_batch,
     moments_of,
     relative_rate,
@@ -81,6 +82,30 @@ def test_the_mean_of_ratios_is_not_the_noise_scale() -> None:
     positive = [each for each in ratios if each > 0.0]
     assert len(positive) < 0.95 * len(ratios)  # a single step's |G|^2 may come out below zero
     assert abs(float(np.mean(ratios)) - 30.0) > 3.0 * abs((noise.value or 0.0) - 30.0)
+
+
+def test_the_bias_of_averaged_ratios_has_the_size_that_it_was_measured_at() -> None:
+    """Batches of 1 and 8 at a true scale of 30: ratios average to 49, the ratio of averages is 28.9 (seeds differ)."""
+    noise, ratios = known(20_000, 1, 8)
+    assert noise.value == pytest.approx(30.0, rel=0.03)
+    below = sum(each <= 0.0 for each in ratios) / len(ratios)
+    assert 0.1 < below < 0.4
+    assert abs(float(np.mean(ratios)) - 30.0) > 5.0
+
+
+def test_a_larger_batch_may_raise_the_rate_by_adascales_gain() -> None:
+    """(var + sqr) / (var / S + sqr) with var 1.0285714, sqr .4714286 and S = 8."""
+    assert adascale_gain(17.4545454545, 8, 64) == pytest.approx(2.5, rel=1e-9)
+    assert adascale_gain(17.4545454545, 8, 8) == 1.0
+    assert adascale_gain(1e12, 8, 64) == pytest.approx(8.0)
+    with pytest.raises(ValueError, match="a batch of 4 is not above 8"):
+        adascale_gain(1.0, 8, 4)
+
+
+def test_moments_that_would_overflow_are_left_out() -> None:
+    noise = NoiseScale()
+    noise.update(1e200, 1e200, 8, 64)
+    assert (noise.steps, noise.skipped) == (0, 1)
 
 
 def test_old_steps_are_forgotten() -> None:

@@ -102,6 +102,13 @@ def test_ranks_under_a_feedback_rule_step_at_one_rate(ranks: Seen) -> None:
     assert len(set(first["whole"])) > 15
 
 
+def test_the_noise_between_replicas_is_that_between_micro_batches(ranks: Seen) -> None:
+    first, second = (seen["regulated"] for seen in ranks)
+    assert first["noise_replicas"] == second["noise_replicas"]
+    assert first["noise_replicas"] == pytest.approx(first["noise_whole"], rel=1e-4)
+    assert len(set(first["noise_replicas"])) > 5
+
+
 def test_a_sharded_model_comes_back_from_a_probe_bit_for_bit(ranks: Seen) -> None:
     for seen in (each["sharded"] for each in ranks):
         assert positions(seen["rows"], main=False) == list(range(5, 14))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from pacesetter.feedback import Hypergradient
 from pacesetter.protocol import Acknowledgement, Measurements, Segment, SegmentEnded
 from pacesetter.schedules import Linear, Schedule
 from pacesetter_search.contract import Body, Overridden, Registered
@@ -61,7 +62,7 @@ def searched(
 def test_the_search_is_the_base_schedule_under_the_rule_to_a_fifth_of_the_budget() -> None:
     (segment,) = begun().segments
     assert (segment.kind, segment.start, segment.length, segment.policy) == ("main", 0, 20, BASE)
-    assert segment.feedback is not None
+    assert isinstance(segment.feedback, Hypergradient)
     assert (segment.feedback.lowest, segment.feedback.highest) == (0.05, 20.0)
     assert (segment.feedback.form, segment.feedback.beta) == ("multiplicative", 0.02)
     assert segment.origin == "hypergradient"

@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "fedhyper": ("fedhyper", {}),
     "refinement": ("refinement", {"share": 0.15, "optimizer": "sgd"}),
+    "snr": ("snr", {"micro_batch": 8.0}),
     "wsd_branch": ("wsd_branch", {"budgets": [150, 250]}),
     "wsd_s": ("wsd_branch", {"budgets": [150, 250], "mode": "wsd_s"}),
     # A rate that is fully trusted is probed by nothing, so the main line comes at once, and what follows it.
@@ -77,7 +78,7 @@ def measurements(draw: st.DrawFn) -> Measurements:
     places: list[float | None] = [float(first + i) for i in range(len(values))]
     columns = {"position": places, "step": places, "loss": values}
     if draw(st.booleans()):
-        for name in ("multiplier", "grad_norm"):
+        for name in ("multiplier", "grad_norm", "micro_square", "batch_square", "micro_batches"):
             columns[name] = draw(st.lists(losses, min_size=len(values), max_size=len(values)))
     return Measurements(number=1, segment=draw(segments), position=first, columns=columns)
 
@@ -256,7 +257,7 @@ class WildLosses(NoisyQuadratic):
         return self.level + self.trend * self.data / TOTAL
 
 
-@pytest.mark.parametrize("kind", ["hypergradient", "refinement", "stage", "horizon"])
+@pytest.mark.parametrize("kind", ["hypergradient", "refinement", "snr", "stage", "horizon"])
 @some(12)
 @given(
     level=st.floats(-10.0, 1e6),

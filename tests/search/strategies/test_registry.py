@@ -23,6 +23,7 @@ def test_every_name_leads_to_the_strategy_of_that_name() -> None:
         "hypergradient",
         "manual",
         "refinement",
+        "snr",
         "wsd_branch",
         "zero_tuning",
     )

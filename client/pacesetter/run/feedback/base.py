@@ -18,11 +18,14 @@ class Surroundings:
         parameters: Returns the parameters whose learning rate it multiplies, in the same order on every rank.
         base_lr: Returns the base learning rate of the first of their groups.
         ranks: The ranks that act as one: what a regulator decides on has to be the same on all of them.
+        pass_squares: Returns this rank's mean squared norm over the step's micro-batches, that of the whole batch, and
+            their number over all ranks; None where there are not two.
     """
 
     parameters: Callable[[], list[Tensor]]
     base_lr: Callable[[], float]
     ranks: Ranks
+    pass_squares: Callable[[], tuple[float, float, int] | None] = lambda: None
 
 
 class Regulator(ABC):

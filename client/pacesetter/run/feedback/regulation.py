@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from pacesetter.feedback import Feedback, Hypergradient
+from pacesetter.feedback import Feedback, Hypergradient, SignalToNoise
 from pacesetter.protocol import Segment
 from pacesetter.run.feedback.base import Regulator, Surroundings
 from pacesetter.run.feedback.hypergradient import HypergradientRegulator
+from pacesetter.run.feedback.snr import SignalToNoiseRegulator
+from pacesetter.run.optimizing import OptimizerSteps
 from pacesetter.run.ranks import Ranks
 from pacesetter.run.rates import LearningRates
 
@@ -14,6 +16,7 @@ Opened = tuple[Feedback, Regulator]
 
 REGULATORS: dict[type[Feedback], Callable[[Any, Surroundings], Regulator]] = {
     Hypergradient: HypergradientRegulator,
+    SignalToNoise: SignalToNoiseRegulator,
 }
 """What runs each rule."""
 
@@ -24,15 +27,19 @@ class Regulation:
     Args:
         rates: What they multiply.
         ranks: The ranks that act as one.
+        optimizing: Sees the gradients of the micro-batches, for the rules that ask.
 
     Attributes:
         regulator: That of the running segment; None where it follows its schedule alone.
     """
 
-    def __init__(self, rates: LearningRates, ranks: Ranks) -> None:
+    def __init__(self, rates: LearningRates, ranks: Ranks, optimizing: OptimizerSteps) -> None:
         self.regulator: Regulator | None = None
         self._main: Opened | None = None
-        self._around = Surroundings(lambda: rates.regulated, lambda: rates.regulated_lr, ranks)
+        self._optimizing = optimizing
+        self._around = Surroundings(
+            lambda: rates.regulated, lambda: rates.regulated_lr, ranks, self._pass_squares
+        )
 
     @property
     def factor(self) -> float | None:
@@ -48,6 +55,8 @@ class Regulation:
         if main:
             self._main = opened
         self.regulator = None if opened is None else opened[1]
+        if isinstance(self.regulator, SignalToNoiseRegulator):
+            self._optimizing.watch_passes()
 
     def document(self) -> dict[str, Any]:
         """Return what the main line's rule knows, under ``feedback``; empty without one."""
@@ -69,3 +78,10 @@ class Regulation:
             self._main = spec, regulator
             return
         regulator.load(document)
+
+    def _pass_squares(self) -> tuple[float, float, int] | None:
+        found = self._optimizing.pass_squares()
+        if found is None:
+            return None
+        small, big, count = found
+        return float(small), float(big), count

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pacesetter.judgement import check_segment
 from pacesetter.protocol import (
     CURRENT,
     INITIAL,
@@ -81,31 +80,3 @@ def short_run(job: JobFacts, policy: Schedule, reason: Reason, *, validates: boo
         reason=reason,
         origin=ORIGIN,
     )
-
-
-def main_line(job: JobFacts, policy: Schedule, start: int, reason: Reason) -> SegmentPlan:
-    """Return the main line from ``start`` to the end of the budget."""
-    return SegmentPlan(
-        kind="main",
-        when="now",
-        start=start,
-        length=job.budget.total - start,
-        policy=policy,
-        reason=reason,
-        origin=ORIGIN,
-    )
-
-
-def refusal_of(plan: SegmentPlan, job: JobFacts) -> str | None:
-    """Return why the client would refuse a segment, or None."""
-    refusal = check_segment(
-        plan,
-        job.limits,
-        current_multiplier=None,
-        budget_total=job.budget.total,
-        clock=job.budget.clock,
-        base_schedule=job.base,
-        capabilities=job.capabilities,
-        groups=job.groups,
-    )
-    return None if refusal is None else f"{refusal.code}: {refusal.detail}"

@@ -40,6 +40,7 @@ from pacesetter_search.contract import (
     Strategy,
 )
 from pacesetter_search.strategies import probing
+from pacesetter_search.strategies.following import main_segment, refusal_of
 from pacesetter_search.strategies.refinement import plans
 from pacesetter_search.strategies.refinement.comparison import compare
 from pacesetter_search.strategies.refinement.memory import Memory, ShortRun, Window
@@ -244,7 +245,7 @@ class Refinement(Strategy):
 
     def _short(self, memory: Memory, job: JobFacts, log: list[LogEntry]) -> SegmentPlan | None:
         """Return the short run that is due; None, with the base schedule decided on, where it cannot run."""
-        length, why = memory.length, None
+        length = memory.length
         room = int(job.overhead_cap * job.budget.total) - memory.spent
         runs = 2 if memory.stage == "base" else 1
         policy = plans.short_copy(job.base, length) if length > 1 else None
@@ -261,9 +262,10 @@ class Refinement(Strategy):
             text = f"a complete run of {length} on the {memory.stage} schedule, from the untrained model"
             reason = Reason(text=text, numbers={"length": length, "schedule": memory.stage})
             plan = plans.short_run(job, policy, reason, validates=memory.validates)
-            why = plans.refusal_of(plan, job)
-            if why is None:
+            refusal = refusal_of(plan, job)
+            if refusal is None:
                 return plan
+            why = f"a short run would be refused: {refusal.code}: {refusal.detail}"
         _decide(memory, log, takes=False, why=why)
         return None
 
@@ -274,13 +276,14 @@ class Refinement(Strategy):
         if memory.takes and kind is not None:
             policy = plans.refined_schedule(job, memory.shape(), KINDS[kind], job.budget.total)
             reason = Reason(text="the refined schedule to the end of the budget")
-            plan = plans.main_line(job, policy, position, reason)
-            why = plans.refusal_of(plan, job)
-            if why is None:
+            plan = main_segment(job, position, policy, reason, self.name)
+            refusal = refusal_of(plan, job)
+            if refusal is None:
                 return plan
-            _decide(memory, log, takes=False, why=f"the limits forbid the refined schedule: {why}")
+            why = f"the limits forbid the refined schedule: {refusal.code}: {refusal.detail}"
+            _decide(memory, log, takes=False, why=why)
         reason = Reason(text="the base schedule to the end of the budget")
-        return plans.main_line(job, job.base, position, reason)
+        return main_segment(job, position, job.base, reason, self.name)
 
     def _length(self, job: JobFacts) -> int:
         """Return the length of a short run: what the share, the cap and the limits allow."""
