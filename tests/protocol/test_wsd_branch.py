@@ -10,6 +10,7 @@ from pacesetter.schedules import Schedule, Warmup
 from torch import Tensor
 
 from tests.faults.harness import ControllerProcess
+from tests.protocol.training import Training
 from tests.support.training import Noisy, Regression
 
 STEPS = 200
@@ -22,6 +23,7 @@ def train(
     *,
     steps: int = STEPS,
     budgets: tuple[int, ...] = (),
+    guard: bool = False,
 ) -> tuple[dict[str, list[Tensor]], list[Tensor], pacesetter.run.result.Result]:
     """Return the weights handed over, those at the end, and the result."""
     model = Noisy()
@@ -38,7 +40,7 @@ def train(
         budget=pacesetter.Steps(steps),
         base=Schedule(length=steps, warmup=Warmup(length=10)),
         strategy="wsd_branch",
-        strategy_parameters={"budgets": list(budgets), "guard": False},
+        strategy_parameters={"budgets": list(budgets), "guard": guard},
         on_branch=hand_over,
         url=controller.url,
         directory=folder,
@@ -107,3 +109,37 @@ def test_a_main_line_that_decays_in_place_hands_over_as_well(
     assert rates[70] == pytest.approx(0.05)
     assert rates[99] < 0.01
     assert rates[150] == pytest.approx(0.05)
+
+
+def test_a_person_asks_for_a_model_in_the_middle_of_a_run(controller: ControllerProcess) -> None:
+    """The branch hands a decayed model over, and the main line is that of a run without it, bit by bit."""
+    names: list[str] = []
+    asked = Training(controller, steps=400, strategy="fixed", on_branch=names.append)
+    asked.step()
+    seq = asked.override(kind="branch", over=15, by="ada") - 1
+    asked.step_until(lambda: asked.acknowledgement(seq) is not None, most=300)
+    asked.finish_training()
+    result = asked.run.finish()
+    assert names == [f"branch-{seq}"]
+    assert 0 < result.ledger.branch_steps <= 15
+    alone = Training(controller, steps=400, strategy="fixed")
+    alone.finish_training()
+    alone.run.finish()
+    for ours, theirs in zip(asked.model.parameters(), alone.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert asked.main_line() == alone.main_line()
+
+
+def test_branches_and_the_guard_share_a_main_line(
+    controller: ControllerProcess, tmp_path: Path
+) -> None:
+    """With the guard on, its snapshots and clauses change neither the trunk nor what is handed over."""
+    watched, trunk, result = train(controller, tmp_path / "watched", budgets=BUDGETS, guard=True)
+    bare, alone, _ = train(controller, tmp_path / "bare", budgets=BUDGETS)
+    assert sorted(watched) == sorted(bare)
+    assert result.fallbacks == 0
+    for name in bare:
+        for ours, theirs in zip(watched[name], bare[name], strict=True):
+            assert torch.equal(ours, theirs)
+    for ours, theirs in zip(trunk, alone, strict=True):
+        assert torch.equal(ours, theirs)

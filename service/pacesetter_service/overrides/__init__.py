@@ -3,6 +3,7 @@
 from pacesetter_service.overrides.schemas import (
     ApproveProposal,
     BackToStrategy,
+    BranchOff,
     DecayNow,
     Override,
     RejectProposal,
@@ -15,6 +16,7 @@ from pacesetter_service.overrides.schemas import (
 __all__ = [
     "ApproveProposal",
     "BackToStrategy",
+    "BranchOff",
     "DecayNow",
     "Override",
     "RejectProposal",

@@ -1,10 +1,20 @@
 """The segments that carry out what a person asked for."""
 
-from pacesetter.protocol import PERSON, JobSpec, Reason, Segment, SegmentPlan
-from pacesetter.schedules import Linear, Schedule
+from pacesetter.protocol import (
+    PERSON,
+    UNLIMITED,
+    JobSpec,
+    Measure,
+    Reason,
+    Segment,
+    SegmentPlan,
+)
+from pacesetter.protocol.segments import DataSource
+from pacesetter.schedules import WSD, Linear, Schedule
 
 from pacesetter_service.errors import Refused
 from pacesetter_service.overrides.schemas import (
+    BranchOff,
     Controls,
     DecayNow,
     SetLearningRate,
@@ -30,6 +40,8 @@ def plans_for(
     """
     if isinstance(wish, DecayNow):
         return _decay(wish, spec, start, driving)
+    if isinstance(wish, BranchOff):
+        return _branch(wish, spec, start, driving)
     policy, controls = _policy(wish, spec.budget.total)
     return (_main(start, spec.budget.total - start, policy, controls, _sentence(wish)),)
 
@@ -56,6 +68,8 @@ def _sentence(wish: Steering) -> str:
             text = f"{wish.by} gave a schedule{_of(wish.controls)}: {wish.schedule.describe()}"
         case DecayNow():
             text = f"{wish.by} asked for a decay over {wish.over}"
+        case BranchOff():
+            text = f"{wish.by} asked for a branch that decays over {wish.over}"
     return f"{text}: {wish.reason}" if wish.reason else text
 
 
@@ -88,6 +102,48 @@ def _decay(
         origin=PERSON,
     )
     return (_main(start, wish.over, policy, "all", text), stop)
+
+
+def _branch(
+    wish: BranchOff, spec: JobSpec, start: int, driving: dict[str, Segment | None]
+) -> tuple[SegmentPlan, ...]:
+    present, text, total = _one_policy(spec, driving), _sentence(wish), spec.budget.total
+    if present.at(start) == 0.0:
+        raise Refused(
+            f"the rate at {start} is zero: there is nothing to decay",
+            code="NOTHING_TO_DECAY",
+            hint="branch where the main line still trains",
+        )
+    decay = Schedule(
+        zero=start,
+        length=wish.over,
+        peak=present.at(start),
+        floor=wish.floor,
+        unit=present.unit,
+        body=WSD(cooldown=1.0, shape=wish.shape),
+    )
+    branch = SegmentPlan(
+        kind="branch",
+        when="now",
+        start=start,
+        length=wish.over,
+        policy=decay,
+        data=_data(spec, wish.over),
+        measure=Measure(validate_at_end=spec.capabilities.validate_),
+        reason=Reason(text=text[:2000]),
+        origin=PERSON,
+    )
+    rest = _main(start, total - start, present, "all", f"{text}; the main line goes on as before")
+    rules = [each.feedback for each in driving.values() if each is not None]
+    feedback = next((rule for rule in rules if rule is not None), None)
+    return branch, rest.model_copy(update={"when": "end", "feedback": feedback})
+
+
+def _data(spec: JobSpec, length: int) -> DataSource:
+    """A branch sees the batches that the main line will see, where the job can go back so far."""
+    reach = spec.capabilities.rewind_batches
+    rewinds = reach == UNLIMITED or (spec.budget.clock == "steps" and length <= reach)
+    return "rewind" if rewinds else "continue"
 
 
 def _one_policy(spec: JobSpec, driving: dict[str, Segment | None]) -> Schedule:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pacesetter.protocol import Message, Name
 from pacesetter.schedules import Schedule
+from pacesetter.schedules.cooldowns import CooldownShape
 from pydantic import Field
 
 Controls = Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
@@ -62,13 +63,25 @@ class DecayNow(OverrideBase):
     floor: float = Field(default=0.0, ge=0, le=1)
 
 
+class BranchOff(OverrideBase):
+    """Decay over ``over`` clock units beside the main line, hand the decayed model over, and go on as before.
+
+    The main line then follows what it followed, as the person's, until the job is handed back.
+    """
+
+    kind: Literal["branch"] = "branch"
+    over: int = Field(gt=0)
+    shape: CooldownShape = "sqrt"
+    floor: float = Field(default=0.0, ge=0, le=1)
+
+
 class BackToStrategy(OverrideBase):
     """Hand the job back to its strategy."""
 
     kind: Literal["strategy"] = "strategy"
 
 
-Steering = SetMultiplier | SetLearningRate | SetSchedule | DecayNow
+Steering = SetMultiplier | SetLearningRate | SetSchedule | DecayNow | BranchOff
 """What takes the job over from its strategy."""
 
 Override = Annotated[
@@ -78,6 +91,7 @@ Override = Annotated[
     | SetLearningRate
     | SetSchedule
     | DecayNow
+    | BranchOff
     | BackToStrategy,
     Field(discriminator="kind"),
 ]

@@ -9,6 +9,7 @@ from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Refused
 from pacesetter_service.overrides import (
     BackToStrategy,
+    BranchOff,
     DecayNow,
     SetLearningRate,
     SetMultiplier,
@@ -132,3 +133,45 @@ async def test_sets_on_schedules_of_their_own_have_no_common_decay(controller: C
     await job.run(until=30)
     await controller.override(job.job, DecayNow(over=70))
     assert (await newest(controller, job.job)).policy.at(30) == 0.5
+
+
+async def test_a_branch_decays_beside_the_main_line_which_goes_on_as_before(
+    controller: Controller,
+) -> None:
+    own = Schedule(length=100, peak=0.8, floor=0.1, body=Cosine())
+    job = await SimulatedJob(controller, spec(strategy="manual")).start()
+    await job.run(until=10)
+    await controller.override(job.job, SetSchedule(schedule=own))
+    await job.run(until=30)
+    wish = BranchOff(over=20, shape="linear", by="ada", reason="a model for Friday")
+    branch, rest = (await controller.override(job.job, wish)).segments
+    await job.run()
+    sent = job.received
+    assert (sent[branch].kind, sent[branch].start, sent[branch].end) == ("branch", 30, 50)
+    assert sent[branch].policy.at(40) == pytest.approx(0.5 * own.at(30))
+    assert sent[branch].policy.at(50) == 0.0
+    assert sent[branch].data == "rewind"
+    assert sent[branch].reason.text.startswith(
+        "ada asked for a branch that decays over 20: a model"
+    )
+    assert (sent[rest].kind, sent[rest].when, sent[rest].policy) == ("main", "end", own)
+    assert job.rates[99] == own.at(99)
+
+
+async def test_a_branch_that_nothing_could_come_of_is_refused(controller: Controller) -> None:
+    job = await SimulatedJob(controller, spec(strategy="manual", groups=TWO_SETS)).start()
+    await job.run(until=10)
+    await controller.override(job.job, SetLearningRate(lr=0.004, controls=("head",)))
+    await job.run(until=12)
+    with pytest.raises(Refused) as refused:
+        await controller.override(job.job, BranchOff(over=5))
+    assert refused.value.code == "MIXED_POLICIES"
+    still = SimulatedJob(
+        controller,
+        spec(strategy="manual", external_id="run-2", capabilities={"rollback": "none"}),
+    )
+    await still.start()
+    await still.run(until=10)
+    with pytest.raises(Refused) as refused:
+        await controller.override(still.job, BranchOff(over=5))
+    assert refused.value.code in ("NO_ROLLBACK", "SEGMENT_REFUSED")
