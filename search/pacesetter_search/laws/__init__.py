@@ -3,17 +3,23 @@
 from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction
 from pacesetter_search.laws.curves import Curve
+from pacesetter_search.laws.ensemble import EnsembleLaw, FittedEnsemble
+from pacesetter_search.laws.multi_power import FittedMultiPower, MultiPowerLaw
 from pacesetter_search.laws.published import step_law_peak
 from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
 
 __all__ = [
     "AnnealingLaw",
     "Curve",
+    "EnsembleLaw",
     "FittedAnnealing",
+    "FittedEnsemble",
     "FittedLaw",
+    "FittedMultiPower",
     "FittedSpectrum",
     "Law",
     "LawNotFitted",
+    "MultiPowerLaw",
     "Prediction",
     "SpectralLaw",
     "step_law_peak",

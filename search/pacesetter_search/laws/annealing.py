@@ -34,6 +34,11 @@ SIMILAR = 0.05
 A cosine alone is at .02: its fit is perfect, and its predictions for a WSD run at 25M are off by ten times their sd.
 """
 
+DECAY_NOT_TOLD = (
+    "these curves do not tell the response to decay from progress; add one with a step or a cooldown (a short cooldown "
+    "branch of a long run is enough)"
+)
+
 _STARTS = ((0.5, 0.5, 1.0), (0.8, 0.3, 0.3), (0.2, 0.8, 0.1), (0.9, 1.0, 0.03))
 _LOWEST, _HIGHEST = (-30.0, -15.0, -4.0, -20.0), (30.0, 15.0, 2.0, 15.0)
 
@@ -139,6 +144,33 @@ class FittedAnnealing(FittedLaw):
         )
         drawn = np.clip(np.vstack([theta, others]), _LOWEST, _HIGHEST)
         return np.vstack([_loss(one, signal, annealed) for one in drawn])
+
+    def late_gain(
+        self, lrs: ArrayLike, positions: ArrayLike | None = None, share: float = 0.2
+    ) -> FloatArray:
+        """Return by how much the last part of a run lowers the loss because its rate falls, (n,).
+
+        Args:
+            lrs: (steps,) learning rates.
+            positions: (n,) numbers of steps done; None: all of them.
+            share: Of the steps before each position, over which the rate is held instead.
+        """
+        rates = np.asarray(lrs, dtype=np.float64)
+        places = np.atleast_1d(rates.size if positions is None else positions).astype(np.float64)
+        shape = self._shape
+        signal, annealed = shape.terms(rates)
+        held_from = np.maximum((1.0 - share) * places, 1.0)
+        steps = places - held_from
+        decay = 1.0 - 1.0 / self.memory
+        # With no drop after it, the momentum there fades, and goes on adding up.
+        momentum = after(np.diff(annealed, prepend=0.0), held_from)
+        faded = momentum * decay * (1.0 - decay**steps) / (1.0 - decay)
+        rate = after(rates, held_from) ** self.signal_power / shape.signal_scale
+        theta = np.array(self.parameters)
+        held = _loss(
+            theta, after(signal, held_from) + rate * steps, after(annealed, held_from) + faded
+        )
+        return held - _loss(theta, after(signal, places), after(annealed, places))
 
     @property
     def _shape(self) -> "_Shape":
@@ -270,10 +302,7 @@ def _covariance(
 def _warnings(curves: Sequence[Curve], data: _Data) -> list[str]:
     found = []
     if _unexplained(data) < SIMILAR:
-        found.append(
-            "these curves do not tell the response to decay from progress; add one with a step or a cooldown (a "
-            "short cooldown branch of a long run is enough)"
-        )
+        found.append(DECAY_NOT_TOLD)
     peaks = [float(np.max(curve.lrs)) for curve in curves]
     if max(peaks) > 1.5 * min(peaks):
         found.append(
