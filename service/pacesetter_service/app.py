@@ -11,6 +11,7 @@ from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
 from pacesetter_service.http.jobs import history
 from pacesetter_service.http.jobs import routes as jobs
+from pacesetter_service.http import recommendations
 from pacesetter_service.http.metrics import Metrics
 from pacesetter_service.http.openapi import install_openapi
 from pacesetter_service.http.operations import routes as operations
@@ -60,6 +61,7 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         segments.router,
         jobs.router,
         history.router,
+        recommendations.router,
         operations.router,
     ):
         app.include_router(router)

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pacesetter.protocol import JobSpec, Problem, Report
+from pacesetter_search.recommendation import Target
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
@@ -39,7 +40,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _body_schemas() -> dict[str, Any]:
     _, models = models_json_schema(
-        [(model, "validation") for model in (JobSpec, JobPatch, Report)],
+        [(model, "validation") for model in (JobSpec, JobPatch, Report, Target)],
         by_alias=True,
         ref_template=_INPUT_TEMPLATE,
     )

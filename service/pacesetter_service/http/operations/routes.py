@@ -29,6 +29,8 @@ _FRONT_PAGE = f"""<!doctype html>
 <code>/curve</code>, <code>/schedule</code>, <code>/ledger</code></li>
 <li><a href="/v1/strategies">/v1/strategies</a>, <a href="/v1/families">/v1/families</a>: what may be chosen, and how
 well proven it is</li>
+<li><a href="/v1/recommendations?parameters=124e6&amp;tokens=2.5e9">/v1/recommendations</a>: what to run at a size and
+a token budget</li>
 <li><a href="/openapi.json">/openapi.json</a>: the whole API</li>
 <li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>, <a href="/metrics">/metrics</a>: operations</li>
 </ul>

@@ -1,0 +1,7 @@
+"""The best peak learning rate at a size, a token budget and a batch: by published laws, measured optima, and both."""
+
+from pacesetter_search.transfer.hinge import hinge_peak
+from pacesetter_search.transfer.peak import Optimum, PeakModel, PeakPrediction
+from pacesetter_search.transfer.published import LAWS, PublishedLaw
+
+__all__ = ["LAWS", "Optimum", "PeakModel", "PeakPrediction", "PublishedLaw", "hinge_peak"]

@@ -1,0 +1,156 @@
+"""What is recommended, how surely, on which grounds; and where nothing is."""
+
+import math
+from typing import Any
+
+import pytest
+from pacesetter.schedules import WSD, Linear
+from pacesetter_search.recommendation import Evidence, Target, recommend
+from pacesetter_search.transfer import hinge_peak
+from pydantic import ValidationError
+
+from tests.search.transfer.optima import STEP_LAW
+
+TARGET: dict[str, Any] = {"parameters": 124e6, "tokens": 2.5e9}
+OPTIMA = [
+    {
+        "parameters": one.parameters,
+        "tokens": one.tokens,
+        "batch_tokens": one.batch,
+        "lr": one.lr,
+        "name": f"sweep {place}",
+    }
+    for place, one in enumerate(STEP_LAW[:4], 1)
+]
+
+
+def test_with_no_data_published_laws_answer_and_say_that_they_are_alone() -> None:
+    found = recommend(Target(**TARGET, batch_tokens=131_072))
+    assert found.status == "ok"
+    assert found.lr is not None
+    assert found.lr_50 is not None
+    assert found.lr_90 is not None
+    law = hinge_peak(124e6, 2.5e9, 131_072)
+    assert abs(math.log2(found.lr / law)) < 0.5
+    # On the safe side of the mean, because it is not known well.
+    assert found.lr < math.sqrt(found.lr_90[0] * found.lr_90[1])
+    assert found.lr_90[0] < found.lr_50[0] < found.lr < found.lr_50[1] < found.lr_90[1]
+    assert any("published laws only" in each for each in found.warnings)
+    assert {one.kind for one in found.evidence} == {"law"}
+    assert found.evidence[0].name.startswith("hinge")
+    assert found.evidence[0].weight == 1.0
+
+
+def test_evidence_narrows_the_interval_and_is_named_with_its_weight() -> None:
+    alone = recommend(Target(**TARGET))
+    backed = recommend(Target(**TARGET, evidence=OPTIMA))
+    assert alone.sd_octaves is not None
+    assert backed.sd_octaves is not None
+    assert backed.sd_octaves < 0.7 * alone.sd_octaves
+    names = [one.name for one in backed.evidence if one.kind == "optimum"]
+    assert names == ["sweep 1", "sweep 2", "sweep 3", "sweep 4"]
+    weights = [one.weight for one in backed.evidence]
+    assert sum(weights) == pytest.approx(1.0, abs=0.15)
+    assert max(weights) > 0.2
+    assert not any("published laws only" in each for each in backed.warnings)
+
+
+def test_the_schedule_is_ready_to_run_and_can_be_extended_where_asked() -> None:
+    found = recommend(Target(**TARGET, batch_tokens=51_200))
+    assert found.steps == round(2.5e9 / 51_200)
+    assert found.schedule is not None
+    assert found.schedule.length == found.steps
+    assert isinstance(found.schedule.body, Linear)
+    assert found.schedule.warmup is not None
+    assert found.schedule.warmup.length == round(0.02 * found.steps)
+    longer = recommend(Target(**TARGET, extendable=True)).schedule
+    assert longer is not None
+    assert isinstance(longer.body, WSD)
+
+
+def test_batch_and_weight_decay_follow_their_laws() -> None:
+    found = recommend(Target(**TARGET))
+    assert found.batch_tokens == pytest.approx(0.58 * 2.5e9**0.571)
+    assert found.lr is not None
+    assert found.batch_tokens is not None
+    assert found.weight_decay is not None
+    timescale = found.batch_tokens / (found.lr * found.weight_decay * 2.5e9)
+    assert timescale == pytest.approx(1.084 * (2.5e9 / 124e6) ** -0.527)
+    assert recommend(Target(**TARGET, optimizer="adam")).weight_decay is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"regime": "lora"}, "about pretraining, and the regime is 'lora'"),
+        ({"optimizer": "sgd"}, "about Adam and AdamW"),
+        ({"parametrization": "mup"}, "belongs to your base model"),
+    ],
+)
+def test_where_nothing_is_known_nothing_is_made_up(changes: dict[str, Any], why: str) -> None:
+    found = recommend(Target(**TARGET, **changes))
+    assert found.status == "no_evidence"
+    assert found.lr is None
+    assert why in found.warnings[0]
+    assert found.study is not None
+    assert "sweep the peak over 5 rates" in found.study
+
+
+def test_evidence_of_one_s_own_answers_where_no_law_does() -> None:
+    one = Evidence(parameters=124e6, tokens=1.5e8, batch_tokens=5e4, lr=2e-2)
+    found = recommend(Target(**TARGET, batch_tokens=5e4, regime="lora", evidence=[one]))
+    assert found.status == "ok"
+    assert found.lr is not None
+    assert 1e-3 < found.lr < 2e-2  # a longer run, a lower rate
+    assert any(
+        "slopes in size, tokens and batch are those of pretraining" in w for w in found.warnings
+    )
+    assert all(source.kind == "optimum" for source in found.evidence)
+
+
+def test_far_from_everything_it_says_what_it_is_unsure_of() -> None:
+    far = recommend(Target(parameters=7e10, tokens=1.5e13, batch_tokens=8e6))
+    assert far.sd_octaves is not None
+    assert far.sd_octaves > 1.0
+    assert any("outside of what the law was fitted on" in each for each in far.warnings)
+    assert far.dominant_uncertainty is not None
+    assert "octaves of +-" in far.dominant_uncertainty
+    assert far.relative_loss_of_missing is not None
+    assert far.relative_loss_of_missing > 0.002
+
+
+def test_repeated_data_and_a_batch_too_large_are_warned_of() -> None:
+    found = recommend(Target(**TARGET, batch_tokens=1e7, epochs=20))
+    assert any("repeat 20 times" in each for each in found.warnings)
+    assert any("samples are wasted" in each for each in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"parameters": 0, "tokens": 1e9},
+        {"parameters": 1e8, "tokens": math.nan},
+        {"parameters": 1e8, "tokens": 1e16},
+        {"parameters": 1e8, "tokens": 1e9, "evidence": [OPTIMA[0]] * 201},
+        {"parameters": 1e8, "tokens": 1e5, "batch_tokens": 1e6},
+        {"parameters": 1e8, "tokens": 1e9, "widths": 3},
+        {"parameters": 1e8, "tokens": 1e9, "evidence": [{"lr": 1e-3}]},
+    ],
+)
+def test_impossible_targets_are_refused(target: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Target.model_validate(target)
+
+
+@pytest.mark.parametrize("regime", ["pretrain", "rl"])
+@pytest.mark.parametrize("tokens", [1.0, 1e15])
+@pytest.mark.parametrize("parameters", [1.0, 1e15])
+def test_the_ends_of_what_may_be_asked_are_answered(
+    parameters: float, tokens: float, regime: Any
+) -> None:
+    one = Evidence(parameters=1.0, tokens=1e15, batch_tokens=1.0, lr=1e4, sd_octaves=0.0)
+    target = Target(parameters=parameters, tokens=tokens, regime=regime, evidence=[one])
+    found = recommend(target)
+    assert found.lr is not None
+    assert math.isfinite(found.lr)
+    assert found.model_dump_json()

@@ -1,0 +1,80 @@
+"""What to run, asked over HTTP: with no data, with optima of one's own, and with nonsense."""
+
+import math
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.search.transfer.optima import STEP_LAW
+from tests.service.http.test_bad_input import problem_of
+
+ASKED = {"parameters": 124e6, "tokens": 2.5e9}
+
+
+async def test_from_an_empty_database_published_laws_answer(client: httpx.AsyncClient) -> None:
+    reply = await client.get("/v1/recommendations", params=ASKED)
+    assert reply.status_code == 200
+    found = reply.json()
+    assert found["status"] == "ok"
+    assert found["lr_90"][0] < found["lr"] < found["lr_90"][1]
+    assert "published laws only" in found["warnings"][0]
+    assert [one["kind"] for one in found["evidence"]] == ["law"] * 4
+
+
+async def test_optima_narrow_the_interval_and_are_named(client: httpx.AsyncClient) -> None:
+    optima = [
+        {
+            "parameters": one.parameters,
+            "tokens": one.tokens,
+            "batch_tokens": one.batch,
+            "lr": one.lr,
+            "name": f"sweep {place}",
+        }
+        for place, one in enumerate(STEP_LAW[:4], 1)
+    ]
+    alone = (await client.post("/v1/recommendations", json=ASKED)).json()
+    backed = (await client.post("/v1/recommendations", json={**ASKED, "evidence": optima})).json()
+    widths = [math.log2(found["lr_90"][1] / found["lr_90"][0]) for found in (alone, backed)]
+    assert widths[1] < 0.7 * widths[0]
+    assert {"sweep 1", "sweep 4"} <= {one["name"] for one in backed["evidence"]}
+
+
+async def test_the_schedule_is_one_that_a_job_can_register(client: httpx.AsyncClient) -> None:
+    found = (await client.post("/v1/recommendations", json={**ASKED, "extendable": True})).json()
+    body = {
+        "name": "recommended",
+        "external_id": "recommended-1",
+        "nonce": "start-1",
+        "budget": {"clock": "steps", "total": found["steps"]},
+        "base": found["schedule"],
+        "groups": [{"name": "all", "base_lr": found["lr"]}],
+    }
+    reply = await client.post("/v1/jobs", json=body)
+    assert reply.status_code == 201, reply.text
+
+
+async def test_without_evidence_it_says_so_and_names_a_study(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/v1/recommendations", params={**ASKED, "regime": "lora"})).json()
+    assert (found["status"], found["lr"]) == ("no_evidence", None)
+    assert "sweep the peak" in found["study"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tokens": "many"},
+        {"tokens": 0},
+        {"parameters": "NaN"},
+        {"batch_tokens": 1e12},
+        {"regime": "astrology"},
+        {"budget": 5},
+    ],
+    ids=str,
+)
+async def test_nonsense_is_a_problem_document(
+    client: httpx.AsyncClient, changes: dict[str, Any]
+) -> None:
+    asked = {**ASKED, **changes}
+    problem_of(await client.get("/v1/recommendations", params=asked), 422, "INVALID_REQUEST")
+    problem_of(await client.post("/v1/recommendations", json=asked), 422, "INVALID_REQUEST")
