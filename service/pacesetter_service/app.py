@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from pacesetter_service.controller import ControllerOptions
+from pacesetter_service.http import recommendations
 from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
 from pacesetter_service.http.jobs import history
 from pacesetter_service.http.jobs import routes as jobs
-from pacesetter_service.http import recommendations
 from pacesetter_service.http.metrics import Metrics
 from pacesetter_service.http.openapi import install_openapi
 from pacesetter_service.http.operations import routes as operations

@@ -21,8 +21,8 @@ _STEP_LAW = (
     (1074.0, 20.0, 0.90e-3, 347),
     (1074.0, 56.9, 1.07e-3, 573),
 )
-"""Millions of parameters, billions of tokens, best rate and best batch in thousands of tokens of a quadratic through the
-runs within 1 % of the best [Li2025, arXiv 2503.04715]."""
+"""Millions of parameters, billions of tokens, best rate and best batch in thousands of tokens, of a quadratic through
+the runs within 1 % of the best [Li2025, arXiv 2503.04715]."""
 
 STEP_LAW = tuple(
     Optimum(1e6 * parameters, 1e9 * tokens, 1e3 * batch, lr)

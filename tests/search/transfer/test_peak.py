@@ -150,7 +150,7 @@ def test_published_laws_by_hand() -> None:
     ],
 )
 def test_impossible_optima_are_refused(one: Optimum) -> None:
-    with pytest.raises(ValueError, match="impossible|larger than its tokens"):
+    with pytest.raises(ValueError, match=r"impossible|larger than its tokens"):
         PeakModel([one])
 
 
