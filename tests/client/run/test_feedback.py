@@ -340,3 +340,42 @@ def test_fedhyper_g_is_the_additive_rule_around_one_whose_steps_are_rounds() -> 
         places.append([-float(each) for each in weights.detach()])
     assert rates == pytest.approx([1.0, 1.04, 0.99, 1 / 3])
     assert places[1] == pytest.approx([0.308, 0.304])
+
+
+def test_a_scaler_changes_nothing_and_a_skipped_step_moves_nothing() -> None:
+    """Gradients are seen unscaled; the scaler skips the step whose gradient overflows."""
+
+    def multipliers(scaler: Any, broken: int | None) -> list[float]:
+        model = Quadratic()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        transport = ScriptedTransport(segments=[regulated(beta=0.05)])
+        run = attach(
+            model,
+            optimizer,
+            transport,
+            budget=pacesetter.Steps(STEPS),
+            limits=pacesetter.Limits(max_multiplier=1e6),
+            scaler=scaler,
+        )
+        for taken in range(20):
+            if run.done:
+                break
+            loss = model()
+            scaled = loss if scaler is None else scaler.scale(loss)
+            scaled.backward()
+            if taken == broken:
+                for part in model.parts:
+                    assert part.grad is not None
+                    part.grad.fill_(torch.inf)
+            run.step(loss.detach())
+        run.finish()
+        rows = transport.of(Measurements)
+        return [float(value) for each in rows for value in each.columns["multiplier"] if value]
+
+    plain = multipliers(None, None)
+    scaled = multipliers(torch.amp.GradScaler("cpu", init_scale=1024.0), None)
+    skipped = multipliers(torch.amp.GradScaler("cpu", init_scale=1024.0), 3)
+    assert len(plain) == STEPS
+    assert plain[-1] > plain[0]
+    assert scaled == pytest.approx(plain, rel=1e-9)
+    assert skipped == pytest.approx(plain, rel=1e-9)
