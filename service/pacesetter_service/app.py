@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from pacesetter_service.controller import ControllerOptions
-from pacesetter_service.http import recommendations
+from pacesetter_service.http import predictions, recommendations
 from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
 from pacesetter_service.http.jobs import history
@@ -61,6 +61,7 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         segments.router,
         jobs.router,
         history.router,
+        predictions.router,
         recommendations.router,
         operations.router,
     ):

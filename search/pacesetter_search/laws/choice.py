@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pacesetter.schedules import Schedule
 
+from pacesetter_search.laws.base import FittedLaw, Law
 from pacesetter_search.laws.curves import Curve, FloatArray
 from pacesetter_search.laws.ensemble import EnsembleLaw
 
@@ -51,6 +52,8 @@ class Ranking:
     refused: Mapping[str, str]
     """Why a candidate is outside of what was fitted, by its name."""
     warnings: tuple[str, ...]
+    law: FittedLaw
+    """What they were ranked by."""
 
 
 def rank_schedules(
@@ -58,6 +61,7 @@ def rank_schedules(
     candidates: Mapping[str, FloatArray],
     *,
     reference: str | None = None,
+    law: Law | None = None,
 ) -> Ranking:
     """Return the candidates in the order of their final loss.
 
@@ -65,6 +69,7 @@ def rank_schedules(
         curves: Runs of one peak learning rate; a constant one and one that decays are the least that tells them apart.
         candidates: (steps,) learning rates of each, in the unit of the curves.
         reference: The candidate that gains are measured against; None: the last in order.
+        law: What to rank by; None: the ensemble.
 
     Raises:
         LawNotFitted: The curves carry no fit.
@@ -78,8 +83,8 @@ def rank_schedules(
         if (why := _outside(rates, curves)) is not None
     }
     kept = {name: rates for name, rates in candidates.items() if name not in refused}
-    law = EnsembleLaw().fit(curves)
-    finals = {name: law.predict(rates) for name, rates in kept.items()}
+    fitted = (law or EnsembleLaw()).fit(curves)
+    finals = {name: fitted.predict(rates) for name, rates in kept.items()}
     order = {name: float(found.mean[0]) for name, found in finals.items()}
     ranked = sorted(kept, key=lambda name: order[name])
     compared = reference if reference in kept else (ranked[-1] if ranked else None)
@@ -88,7 +93,7 @@ def rank_schedules(
         base = order[compared] if compared is not None else order[name]
         gain = SHRINK * (base - order[name]) / abs(base)
         found.append(Ranked(name, rank, order[name], float(finals[name].sd[0]), gain))
-    return Ranking(tuple(found), refused, law.warnings)
+    return Ranking(tuple(found), refused, fitted.warnings, fitted)
 
 
 def learning_rates(schedule: Schedule, base_lr: float) -> FloatArray:

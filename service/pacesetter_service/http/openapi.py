@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from pacesetter_service.http.jobs.schemas import JobPatch
+from pacesetter_service.http.predictions import PredictionRequest
 from pacesetter_service.overrides import Override
 
 _INPUT_TEMPLATE = "#/components/schemas/{model}-Input"
@@ -40,7 +41,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _body_schemas() -> dict[str, Any]:
     _, models = models_json_schema(
-        [(model, "validation") for model in (JobSpec, JobPatch, Report, Target)],
+        [(model, "validation") for model in (JobSpec, JobPatch, PredictionRequest, Report, Target)],
         by_alias=True,
         ref_template=_INPUT_TEMPLATE,
     )
