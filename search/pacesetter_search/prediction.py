@@ -15,8 +15,8 @@ from pacesetter_search.laws.curves import FloatArray
 LEFT_OUT = 0.02
 """Share of a run's first steps that no law is about: warm-up, and the fall from the untrained model."""
 
-MOST_POINTS = 300
-"""Points of a curve that are fitted: noisy losses are averaged in so many blocks."""
+MOST_POINTS, FEWEST_POINTS, MOST_IN_ALL = 300, 60, 2400
+"""Points of a curve that are fitted, in blocks of averaged losses: fewer of each where there are many curves."""
 
 MOST_STEPS = 50_000
 """Steps of a curve in a fit; of a longer run one stands for several."""
@@ -121,8 +121,18 @@ class NamedCurve:
     curve: Curve
 
 
-def curve_of(recorded: RecordedCurve) -> NamedCurve:
-    """Return a curve ready for a fit: without its first steps, averaged in blocks.
+def curves_of(recorded: Sequence[RecordedCurve]) -> list[NamedCurve]:
+    """Return curves ready for a fit: without their first steps, averaged in blocks.
+
+    Raises:
+        ValueError: One has no finite loss left.
+    """
+    most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // max(len(recorded), 1)))
+    return [_curve_of(each, most) for each in recorded]
+
+
+def _curve_of(recorded: RecordedCurve, most: int) -> NamedCurve:
+    """Return a curve of at most ``most`` points or so.
 
     Raises:
         ValueError: No finite loss is left.
@@ -136,7 +146,7 @@ def curve_of(recorded: RecordedCurve) -> NamedCurve:
     every = np.interp(np.arange(1, int(steps[-1]) + 1), steps, rates)
     curve = Curve.of(every, steps, losses)
     curve = curve.after(max(1, int(LEFT_OUT * curve.steps)))
-    return NamedCurve(recorded.name, curve.blocks(max(1, -(-curve.steps // MOST_POINTS))))
+    return NamedCurve(recorded.name, curve.blocks(max(1, -(-curve.steps // most))))
 
 
 def predict(

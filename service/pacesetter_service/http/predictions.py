@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from pacesetter_search.laws import LawNotFitted
 from pacesetter_search.prediction import (
     Candidate,
-    NamedCurve,
     Predictions,
     RecordedCurve,
-    curve_of,
+    curves_of,
     predict,
 )
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
@@ -88,8 +87,7 @@ async def predict_schedules(
 
 
 def _answer(asked: PredictionRequest, recorded: list[RecordedCurve]) -> Predictions:
-    curves: list[NamedCurve] = [curve_of(each) for each in recorded]
-    return predict(curves, dict(asked.candidates), asked.reference)
+    return predict(curves_of(recorded), dict(asked.candidates), asked.reference)
 
 
 async def _recorded(job: str, principal: Principal, services: Services) -> RecordedCurve:
