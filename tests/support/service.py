@@ -50,6 +50,7 @@ class ScriptedTransport(Transport):
         *,
         session_number: int = 1,
         kept_through: int | None = None,
+        void: tuple[int, ...] = (),
     ) -> None:
         self.records: list[Any] = []
         self.ledger: LedgerTotals | None = None
@@ -66,6 +67,7 @@ class ScriptedTransport(Transport):
         self._script = script or _silence
         self._segments = tuple(segments)
         self._session_number = session_number
+        self._void = void
 
     def registration(self) -> Registration:
         return Registration(
@@ -76,6 +78,7 @@ class ScriptedTransport(Transport):
             authority="steer",
             strategy="scripted",
             segments=self._segments,
+            void=self._void,
         )
 
     @property

@@ -133,6 +133,8 @@ class Registration(Incoming):
     strategy: str
     segments: tuple[Segment, ...] = ()
     """Every segment so far that is not superseded, oldest first."""
+    void: tuple[int, ...] = ()
+    """``seq`` of those that no session ran: refused, stale or expired. What continues a job goes on without them."""
 
 
 class RecordProblem(Incoming):

@@ -144,13 +144,15 @@ class Conductor:
 
     def adopt(self, standing: tuple[Segment, ...], seen_through: int) -> None:
         """Take over segments of earlier sessions; none with a ``seq`` up to ``seen_through`` is offered again."""
-        waiting = self.follower.adopt(standing)
+        void = self.orders.void
+        waiting = self.follower.adopt(standing, void)
         self.follower.highest_seen = max(self.follower.highest_seen, seen_through)
         main = self.follower.main
         self._change_rows(main)
         for before in standing:
             # A segment that drives some groups only leaves the others to what came before it.
-            if before.kind == "main" and before.seq < main.seq and before.start <= main.start:
+            passed = before.seq < main.seq and before.start <= main.start
+            if before.kind == "main" and passed and before.seq not in void:
                 self.rates.follow(before.policy, before.controls, main=True)
         self._follow(main)
         if waiting is not None:

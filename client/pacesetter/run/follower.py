@@ -100,7 +100,9 @@ class Follower:
         self._steps += steps
         self._tokens += tokens
 
-    def adopt(self, known: tuple[Segment, ...]) -> Segment | None:
+    def adopt(
+        self, known: tuple[Segment, ...], void: frozenset[int] = frozenset()
+    ) -> Segment | None:
         """Take over where an earlier session of the job was.
 
         The newest main segment that has started runs, unacknowledged: the earlier session did that. The newest segment
@@ -108,6 +110,7 @@ class Follower:
 
         Args:
             known: The segments that still stand, oldest first.
+            void: ``seq`` of those that no session ran: they may be offered again, and are never taken for running.
 
         Returns:
             The segment to offer again, if any; it is accepted whatever it continues.
@@ -115,7 +118,8 @@ class Follower:
         for segment in known:
             self._lineage[segment.seq] = segment.after
             self.highest_seen = max(self.highest_seen, segment.seq)
-        started = [each for each in known if each.kind == "main" and each.start <= self.position]
+        ran = [each for each in known if each.kind == "main" and each.seq not in void]
+        started = [each for each in ran if each.start <= self.position]
         self._run_on(started[-1] if started else self.main)
         return known[-1] if known and known[-1].seq > self.running.seq else None
 

@@ -125,6 +125,11 @@ class Orders:
             return ()
         return _standing(registration, kept)
 
+    @property
+    def void(self) -> frozenset[int]:
+        """``seq`` of what no earlier session ran, though it was sent."""
+        return frozenset() if self.registration is None else frozenset(self.registration.void)
+
     def count(self, steps: int) -> None:
         """Count steps that were made since the last look."""
         self._steps += steps
@@ -217,7 +222,7 @@ class Orders:
         awaited, kept = self._awaiting_rewind, self.transport.kept_through
         if awaited is not None and kept is not None:
             self._awaiting_rewind = None
-            self._late_standing = _standing(awaited, kept)
+            self._late_standing = _standing(awaited, kept, late=True)
             self.bell.rung = self.alone
 
     def take_standing(self) -> tuple[Segment, ...]:
@@ -250,8 +255,17 @@ def _silent() -> Bell:
     return bell
 
 
-def _standing(registration: Registration, kept_through: int) -> tuple[Segment, ...]:
-    return tuple(each for each in registration.segments if each.seq <= kept_through)
+def _standing(
+    registration: Registration, kept_through: int, *, late: bool = False
+) -> tuple[Segment, ...]:
+    """Return what earlier sessions may have run, and the newest segment of all, for which the strategy may wait.
+
+    ``late``: other ranks see the segments alone, and could not tell that a main segment among them is void.
+    """
+    kept = [each for each in registration.segments if each.seq <= kept_through]
+    void = set(registration.void)
+    newest = kept[-1].seq if kept and not (late and kept[-1].kind == "main") else 0
+    return tuple(each for each in kept if each.seq not in void or each.seq == newest)
 
 
 def _pack(order: Order) -> list[Any]:

@@ -231,4 +231,5 @@ def _registration(job: OpenJob, session: str, number: int) -> Registration:
         authority=job.authority,
         strategy=job.strategy,
         segments=segments.visible_segments(job.tx, job.id, 0),
+        void=segments.void_segments(job.tx, job.id),
     )

@@ -40,6 +40,20 @@ def visible_segments(tx: Transaction, job: str, after: int) -> tuple[Segment, ..
     return tuple(Segment.model_validate_json(row.plan) for row in rows)
 
 
+def void_segments(tx: Transaction, job: str) -> tuple[int, ...]:
+    """Return the ``seq`` of what the job may see and has never run, oldest first."""
+    rows = tx.execute(
+        select(SegmentRow.seq)
+        .where(
+            SegmentRow.job == job,
+            SegmentRow.visible,
+            SegmentRow.status.in_(("refused", "stale", "superseded", "expired")),
+        )
+        .order_by(SegmentRow.seq)
+    )
+    return tuple(row.seq for row in rows)
+
+
 def get_segment(tx: Transaction, job: str, seq: int) -> Any | None:
     """Return the row of a segment, or None."""
     return tx.execute(

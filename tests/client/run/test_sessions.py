@@ -7,7 +7,7 @@ from typing import Any
 import pacesetter
 import pytest
 import torch
-from pacesetter.protocol import Acknowledgement, SegmentEnded, SessionBegan
+from pacesetter.protocol import Acknowledgement, Measurements, SegmentEnded, SessionBegan
 from pacesetter.schedules import Linear, Schedule
 
 from tests.support.service import ScriptedTransport, constant, segment
@@ -235,3 +235,22 @@ def test_sets_of_groups_that_the_newest_segment_leaves_alone_resume_on_what_drov
     run = attach(model, torch.optim.SGD(groups, lr=0.1), transport, controls=controls)
     next(run.batches(Regression()))
     assert run.learning_rates() == {"optimizer/weight": 0.05, "optimizer/bias": 0.2}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_the_job_refused_is_not_taken_up_by_the_next_session(
+    tmp_path: Path, late: bool
+) -> None:
+    """Its policy is above the limits, and it starts before the place of resuming."""
+    path = tmp_path / "checkpoint.pt"
+    run_once(path, 11)
+    refused = segment(4, 3, when="now", start=8, length=12, policy=constant(1e4))
+    transport = ScriptedTransport(
+        segments=(*SEGMENTS, refused), session_number=2, kept_through=4, void=(4,)
+    )
+    run, model = resume(path, transport, late=late)
+    rows = train(run, model)
+    assert [row["position"] for row in rows] == list(range(11, 20))
+    rates = [lr for each in transport.of(Measurements) for lr in each.columns["lr"]]
+    assert rates == pytest.approx([0.1 * DECAY.at(position) for position in range(11, 20)])
+    assert [each.status for each in transport.of(Acknowledgement)] == ["refused"]

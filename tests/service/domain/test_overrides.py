@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pacesetter.protocol import ParameterGroup
+from pacesetter.protocol import Acknowledgement, ParameterGroup
 from pacesetter.schedules import Cosine, Schedule
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Refused
@@ -175,3 +175,19 @@ async def test_a_branch_that_nothing_could_come_of_is_refused(controller: Contro
     with pytest.raises(Refused) as refused:
         await controller.override(still.job, BranchOff(over=5))
     assert refused.value.code in ("NO_ROLLBACK", "SEGMENT_REFUSED")
+
+
+async def test_what_the_job_refused_is_named_to_the_session_that_resumes(
+    controller: Controller,
+) -> None:
+    """A person's wish that the job refused must not be what its next start follows unjudged."""
+    job = await SimulatedJob(controller, spec(strategy="manual")).start()
+    await job.run(until=20)
+    (seq,) = (await controller.override(job.job, SetMultiplier(multiplier=0.5))).segments
+    answer = Acknowledgement(
+        number=job._next(), segment=seq, position=20, status="refused", code="CHANGE_TOO_FAST"
+    )
+    await job.send(answer)
+    again = await controller.register(spec(strategy="manual", nonce="second"))
+    assert again.registration.void == (seq,)
+    assert seq in [each.seq for each in again.registration.segments]
