@@ -20,6 +20,7 @@ from pacesetter_search.laws import (
     EnsembleLaw,
     FittedLaw,
     FittedMultiPower,
+    FunctionalScalingLaw,
     Law,
     MultiPowerLaw,
 )
@@ -59,6 +60,7 @@ LAWS: Mapping[str, Callable[[], Law]] = {
     "annealing": lambda: AnnealingLaw(1000.0),
     "Multi-Power, prior": MultiPowerLaw,
     "Multi-Power, free": lambda: MultiPowerLaw(prior=False),
+    "functional scaling": FunctionalScalingLaw,
     "ensemble": EnsembleLaw,
     "ensemble of the notes": lambda: EnsembleLaw(
         [AnnealingLaw(1000.0), AnnealingLaw(2000.0), MultiPowerLaw(prior=False)]
@@ -100,7 +102,13 @@ def published_split(report: Report) -> None:
             ("cosine only", FITTED[:1], {100: 0.0016}),
         ):
             curves = [multi_power_curve(size, run) for run in runs]
-            for title in ("ensemble", "annealing", "Multi-Power, prior", "Multi-Power, free"):
+            for title in (
+                "ensemble",
+                "annealing",
+                "Multi-Power, prior",
+                "Multi-Power, free",
+                "functional scaling",
+            ):
                 began = time.perf_counter()
                 fitted = LAWS[title]().fit(curves)
                 seconds = time.perf_counter() - began

@@ -40,17 +40,27 @@ def plot(
     Raises:
         ConfigurationError: matplotlib is not installed.
     """
-    if ax is None:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ConfigurationError(
-                "drawing needs matplotlib, which is not installed; pip install matplotlib"
-            ) from None
-        ax = Figure(figsize=(6.4, 3.2), layout="constrained").add_subplot()
+    ax = axes(ax)
     positions = samples(schedule, points)
     ax.plot(positions, schedule.over(positions), **line)
     ax.set_xlabel(clock)
     ax.set_ylabel("learning rate" if schedule.unit == "absolute" else "multiplier of the base rate")
     ax.set_ylim(bottom=0.0)
     return ax
+
+
+def axes(given: "Axes | None") -> "Axes":
+    """Return the axes that are given, or those of a new figure.
+
+    Raises:
+        ConfigurationError: matplotlib is not installed.
+    """
+    if given is not None:
+        return given
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigurationError(
+            "drawing needs matplotlib, which is not installed; pip install matplotlib"
+        ) from None
+    return Figure(figsize=(6.4, 3.2), layout="constrained").add_subplot()

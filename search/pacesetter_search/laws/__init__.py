@@ -4,6 +4,7 @@ from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction
 from pacesetter_search.laws.curves import Curve
 from pacesetter_search.laws.ensemble import EnsembleLaw, FittedEnsemble
+from pacesetter_search.laws.functional import FittedFunctional, FunctionalScalingLaw
 from pacesetter_search.laws.multi_power import FittedMultiPower, MultiPowerLaw
 from pacesetter_search.laws.published import step_law_peak
 from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
@@ -14,9 +15,11 @@ __all__ = [
     "EnsembleLaw",
     "FittedAnnealing",
     "FittedEnsemble",
+    "FittedFunctional",
     "FittedLaw",
     "FittedMultiPower",
     "FittedSpectrum",
+    "FunctionalScalingLaw",
     "Law",
     "LawNotFitted",
     "MultiPowerLaw",

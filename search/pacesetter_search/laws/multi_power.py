@@ -19,28 +19,20 @@ from pydantic import Field
 
 from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
 from pacesetter_search.laws.curves import Curve, FloatArray
-
-HUBER = 1e-3
-"""Where residuals of log loss stop counting squared, as published."""
-
-REFERENCE_RATE = 3e-4
-"""Peak that the published C belongs to. C has the unit of a rate to the power gamma - 1, so rates are scaled to it."""
-
-BLOCK = 64
-"""Steps whose drops count as one, in the fast sum: its error is below 3e-4 on smooth schedules."""
-
-MOST_BLOCKS = 400
-JUMP = 0.02
-"""Drop in one step, as a share of the peak, that is a knot of its own."""
+from pacesetter_search.laws.fitting import (
+    CORRELATED,
+    HUBER,
+    REFERENCE_RATE,
+    Rows,
+    knots_of,
+    robust,
+)
 
 PRIOR_MEAN = (2.07, 0.59, 0.645)
 """C, beta and gamma as published for 25M, 100M and 400M parameters: 2.03 to 2.13, .58 to .60, .635 to .655."""
 
 PRIOR_SD = (0.7, 0.35, 0.35)
 """Of their logarithms: wide, as those three are from one lab and one data set."""
-
-CORRELATED = 10.0
-"""Points that count as one, because their residuals move together."""
 
 FEWEST_POINTS = 12
 PARAMETERS = 7
@@ -161,12 +153,9 @@ class _Data(NamedTuple):
 
     @classmethod
     def of(cls, curves: Sequence[Curve], unit: float, *, exact: bool) -> "_Data":
-        """Return the rows of all curves; a curve's weights add up to the mean number of points."""
-        share = sum(curve.positions.size for curve in curves) / len(curves)
+        """Return the terms and rows of all curves."""
         terms = tuple(_terms(curve.lrs * unit, curve.positions, exact=exact) for curve in curves)
-        weights = [np.full(c.losses.size, np.sqrt(share / c.losses.size)) for c in curves]
-        logs = np.concatenate([np.log(curve.losses) for curve in curves])
-        return cls(terms, logs, np.concatenate(weights))
+        return cls(terms, *Rows.of(curves))
 
     def predicted(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return losses (n,) and their derivatives by the logarithms of the parameters (n, 7)."""
@@ -181,7 +170,7 @@ def _terms(rates: FloatArray, positions: ArrayLike, *, exact: bool) -> _Terms:
     counts up to the point.
     """
     places = np.asarray(positions, dtype=np.float64)
-    knots = _knots(rates, exact=exact)
+    knots = knots_of(rates, exact=exact)
     total = np.cumsum(rates)
     now, summed = after(rates, places), after(total, places)
     ends = np.minimum(knots[None, 1:], places[:, None])
@@ -201,25 +190,6 @@ def _terms(rates: FloatArray, positions: ArrayLike, *, exact: bool) -> _Terms:
         # A step down in one step counts with the rate after it, as in the sum; so does the warm-up's first rise.
         level = np.where((before == 0.0) | (ends - starts <= 1.0), later, level)
     return _Terms(summed, before - later, level, np.maximum(distances, 0.0))
-
-
-def _knots(rates: FloatArray, *, exact: bool) -> FloatArray:
-    """Return the steps, from 0 to the last, between which drops count as one; no two where the rate stands still."""
-    moves = np.diff(rates, prepend=0.0)
-    steps = rates.size
-    if exact:
-        moving = np.flatnonzero(moves) + 1
-        kept = np.union1d(moving, moving - 1)
-    else:
-        block = max(BLOCK, -(-steps // MOST_BLOCKS))
-        jumps = np.flatnonzero(np.abs(moves) > JUMP * np.max(rates)) + 1
-        kept = np.union1d(np.arange(0, steps + block, block), np.union1d(jumps, jumps - 1))
-        kept = np.minimum(kept, steps)
-        # Where nothing moves between two knots there is no drop, and nothing to evaluate.
-        still = np.add.reduceat(np.abs(moves), np.minimum(kept[:-1], steps - 1)) == 0.0
-        inner = np.append(False, still[1:] & still[:-1])
-        kept = np.append(kept[:-1][~inner], kept[-1])
-    return np.unique(np.append(np.append(0, kept), steps)).astype(np.float64)
 
 
 def _loss(theta: FloatArray, terms: _Terms) -> tuple[FloatArray, FloatArray]:
@@ -265,12 +235,12 @@ def _fit_from(start: tuple[float, float, float], data: _Data, *, prior: bool) ->
 
     def residuals(theta: FloatArray) -> FloatArray:
         losses, _ = data.predicted(theta)
-        rows = _robust(data.weights * (np.log(losses) - data.log_losses))[0]
+        rows = robust(data.weights * (np.log(losses) - data.log_losses))[0]
         return np.append(rows, unit * (theta[4:] - mean) / sd) if prior else rows
 
     def jacobian(theta: FloatArray) -> FloatArray:
         losses, gradient = data.predicted(theta)
-        _, slope = _robust(data.weights * (np.log(losses) - data.log_losses))
+        _, slope = robust(data.weights * (np.log(losses) - data.log_losses))
         rows: FloatArray = (slope * data.weights / losses)[:, None] * gradient
         if not prior:
             return rows
@@ -282,17 +252,6 @@ def _fit_from(start: tuple[float, float, float], data: _Data, *, prior: bool) ->
     inside = np.clip(guess, low + 1e-6, high - 1e-6)
     return least_squares(
         residuals, inside, jac=jacobian, bounds=(low, high), x_scale="jac", max_nfev=120
-    )
-
-
-def _robust(residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return what has Huber's cost as its square, (n,), and its derivative; prior rows stay squared."""
-    size = np.abs(residuals)
-    grown = np.sqrt(np.maximum(2.0 * HUBER * size - HUBER**2, HUBER**2))
-    inside = size <= HUBER
-    return (
-        np.where(inside, residuals, np.sign(residuals) * grown),
-        np.where(inside, 1.0, HUBER / grown),
     )
 
 
