@@ -9,7 +9,7 @@ from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pacesetter_search.laws import AnnealingLaw, Curve, EnsembleLaw, MultiPowerLaw
-from pacesetter_search.laws.choice import Ranking, rank_schedules
+from pacesetter_search.laws.choice import Ranking, rank_schedules, usual_schedules
 from pacesetter_search.laws.curves import FloatArray
 
 LEFT_OUT = 0.02
@@ -81,6 +81,28 @@ class Candidate(_Strict):
                 f"a schedule of {self.schedule.length:,} steps is longer than {LONGEST:,}"
             )
         return self
+
+
+class Usual(_Strict):
+    """The usual schedules at a length and a peak."""
+
+    steps: int = Field(ge=10, le=LONGEST)
+    base_lr: float = Field(gt=0.0, le=1e4)
+    warmup: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        if self.warmup >= self.steps:
+            raise ValueError(f"a warm-up of {self.warmup} leaves nothing of {self.steps} steps")
+        return self
+
+    def candidates(self) -> dict[str, Candidate]:
+        """Return them by name."""
+        found = usual_schedules(self.steps, self.warmup)
+        return {
+            name: Candidate(schedule=schedule, base_lr=self.base_lr)
+            for name, schedule in found.items()
+        }
 
 
 class Predicted(_Strict):

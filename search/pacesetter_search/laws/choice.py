@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pacesetter.schedules import Schedule
+from pacesetter.schedules import REX, UBA, WSD, Cosine, Linear, Schedule, Warmup
+from pacesetter.schedules.families import AnyFamily
 
 from pacesetter_search.laws.base import FittedLaw, Law
 from pacesetter_search.laws.curves import Curve, FloatArray
@@ -94,6 +95,25 @@ def rank_schedules(
         gain = SHRINK * (base - order[name]) / abs(base)
         found.append(Ranked(name, rank, order[name], float(finals[name].sd[0]), gain))
     return Ranking(tuple(found), refused, fitted.warnings, fitted)
+
+
+def usual_schedules(steps: int, warmup: int = 0) -> dict[str, Schedule]:
+    """Return what is worth comparing at a length: decays that need no more than that, at a relative peak of 1.
+
+    Raises:
+        ValueError: The warm-up leaves nothing of the length.
+    """
+    shapes: dict[str, AnyFamily] = {
+        "linear": Linear(),
+        "cosine": Cosine(),
+        "rex": REX(),
+        "uba 0.5": UBA(phi=0.5),
+        "uba 1": UBA(phi=1.0),
+        "wsd sqrt 0.2": WSD(cooldown=0.2, shape="sqrt"),
+        **{f"wsd linear {share:g}": WSD(cooldown=share) for share in (0.1, 0.2, 0.4, 0.6, 0.8)},
+    }
+    rise = Warmup(length=warmup) if warmup else None
+    return {name: Schedule(length=steps, warmup=rise, body=body) for name, body in shapes.items()}
 
 
 def learning_rates(schedule: Schedule, base_lr: float) -> FloatArray:

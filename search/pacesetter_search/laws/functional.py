@@ -28,8 +28,8 @@ from pacesetter_search.laws.fitting import (
 )
 
 PRIOR_MEAN, PRIOR_SD = (110.0, 1.7), (1.2, 0.3)
-"""C and gamma, and the sd of their logarithms: what three curves each of 25M and 100M parameters give (354 and 1.3; 35 and
-2.2)."""
+"""C and gamma, and the sd of their logarithms: what three curves each of 25M and 100M parameters give (354 and 1.3, 35
+and 2.2)."""
 
 FEWEST_POINTS = 12
 PARAMETERS = 6

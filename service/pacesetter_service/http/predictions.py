@@ -10,6 +10,7 @@ from pacesetter_search.prediction import (
     Candidate,
     Predictions,
     RecordedCurve,
+    Usual,
     curves_of,
     predict,
 )
@@ -43,7 +44,11 @@ class PredictionRequest(BaseModel):
     jobs: Annotated[tuple[JobName, ...], Field(max_length=MOST_CURVES)] = ()
     """Recorded jobs whose main lines are fitted."""
     curves: Annotated[tuple[RecordedCurve, ...], Field(max_length=MOST_CURVES)] = ()
-    candidates: Annotated[dict[Name, Candidate], Field(min_length=1, max_length=MOST_CANDIDATES)]
+    candidates: Annotated[dict[Name, Candidate], Field(max_length=MOST_CANDIDATES)] = Field(
+        default_factory=dict
+    )
+    usual: Usual | None = None
+    """Adds the usual schedules of a length: linear, cosine, REX, UBA, and WSD with several tails."""
     reference: Name | None = None
     """The candidate that gains are measured against."""
 
@@ -53,9 +58,15 @@ class PredictionRequest(BaseModel):
             raise ValueError(
                 "give jobs or curves to fit a law to; a constant and a decaying run are the least"
             )
-        if self.reference is not None and self.reference not in self.candidates:
+        if not (self.candidates or self.usual):
+            raise ValueError("give candidates, or usual with a length and a peak")
+        if self.reference is not None and self.reference not in self.all_candidates():
             raise ValueError("the reference is none of the candidates")
         return self
+
+    def all_candidates(self) -> dict[str, Candidate]:
+        """Return those that were given, and the usual ones that were asked for."""
+        return {**(self.usual.candidates() if self.usual else {}), **self.candidates}
 
 
 _REQUEST = TypeAdapter(PredictionRequest)
@@ -87,7 +98,7 @@ async def predict_schedules(
 
 
 def _answer(asked: PredictionRequest, recorded: list[RecordedCurve]) -> Predictions:
-    return predict(curves_of(recorded), dict(asked.candidates), asked.reference)
+    return predict(curves_of(recorded), asked.all_candidates(), asked.reference)
 
 
 async def _recorded(job: str, principal: Principal, services: Services) -> RecordedCurve:

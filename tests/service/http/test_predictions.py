@@ -95,6 +95,24 @@ async def test_recorded_jobs_are_evidence(client: httpx.AsyncClient) -> None:
     assert wsd["loss"] == pytest.approx(float(truth("wsd")[1][-1]), rel=5e-3)
 
 
+async def test_the_usual_schedules_are_compared_where_none_is_named(
+    client: httpx.AsyncClient,
+) -> None:
+    body = {
+        "curves": [curve("constant"), curve("cosine")],
+        "usual": {"steps": STEPS, "base_lr": PEAK, "warmup": 150},
+        "reference": "cosine",
+    }
+    found = (await client.post("/v1/predictions", json=body)).json()
+    names = [one["name"] for one in found["candidates"]]
+    assert len(names) == 11
+    assert {"linear", "rex", "wsd linear 0.4", "wsd sqrt 0.2"} <= set(names)
+    (cosine,) = [one for one in found["candidates"] if one["name"] == "cosine"]
+    assert cosine["gain"] == 0.0
+    body["usual"] = {"steps": 100, "base_lr": PEAK, "warmup": 100}
+    problem_of(await client.post("/v1/predictions", json=body), 422, "INVALID_REQUEST")
+
+
 async def test_what_lies_outside_of_the_curves_is_refused_by_name(
     client: httpx.AsyncClient,
 ) -> None:
