@@ -22,4 +22,9 @@ def step_law_peak(parameters: float, tokens: float) -> float | None:
         STEP_LAW_PARAMETERS[0] <= parameters <= STEP_LAW_PARAMETERS[1]
         and STEP_LAW_TOKENS[0] <= tokens <= STEP_LAW_TOKENS[1]
     )
-    return 1.79 * parameters**-0.713 * tokens**0.307 if inside else None
+    return step_law(parameters, tokens) if inside else None
+
+
+def step_law(parameters: float, tokens: float) -> float:
+    """Return the formula of :func:`step_law_peak`, also outside of what it was fitted on."""
+    return float(1.79 * parameters**-0.713 * tokens**0.307)

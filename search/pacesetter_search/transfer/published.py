@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from pacesetter_search.laws.published import STEP_LAW_PARAMETERS, STEP_LAW_TOKENS, step_law
 from pacesetter_search.transfer.hinge import FITTED_PARAMETERS, FITTED_TOKENS, hinge_peak
 
 Range = tuple[float, float]
@@ -60,10 +61,10 @@ _ALL = (
     PublishedLaw(
         "step_law",
         "arXiv 2503.04715",
-        lambda parameters, tokens, _: 1.79 * parameters**-0.713 * tokens**0.307,
+        lambda parameters, tokens, _: step_law(parameters, tokens),
         lambda _, tokens: 0.58 * tokens**0.571,
-        (60e6, 1e9),
-        (2e9, 100e9),
+        STEP_LAW_PARAMETERS,
+        STEP_LAW_TOKENS,
         "standard",
         "AdamW, a cosine to 1e-5, its own batch: the rate rises with tokens because the batch does",
     ),
