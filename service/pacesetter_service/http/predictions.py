@@ -24,7 +24,7 @@ from pacesetter_service.http.problems import ApiProblem
 from pacesetter_service.http.replies import body_of, json_reply, problems
 from pacesetter_service.http.services import Services
 from pacesetter_service.jobs.open_job import job_not_found
-from pacesetter_service.views import CurveView, JobView
+from pacesetter_service.views import CurveView
 
 router = APIRouter(tags=["recommendations"])
 
@@ -114,7 +114,7 @@ async def _recorded(job: str, principal: Principal, services: Services) -> Recor
             hint="Give its curve by steps under curves.",
         )
     curve = await services.controller.curve(job, ("loss", "lr"), ALL_ROWS)
-    found = await asyncio.to_thread(_main_line, view, curve)
+    found = await asyncio.to_thread(main_line, job, curve)
     if found is None:
         raise ApiProblem(
             422,
@@ -125,7 +125,7 @@ async def _recorded(job: str, principal: Principal, services: Services) -> Recor
     return found
 
 
-def _main_line(job: JobView, curve: CurveView) -> RecordedCurve | None:
+def main_line(job: str, curve: CurveView) -> RecordedCurve | None:
     """Return the losses of the main line by steps done, the last one of each where a step was made again."""
     main = np.array([kind == "main" for kind in curve.kinds], dtype=bool)
     columns = {
@@ -139,7 +139,7 @@ def _main_line(job: JobView, curve: CurveView) -> RecordedCurve | None:
     # The last report of a position comes first here, and `unique` keeps the first.
     steps, places = np.unique(position[kept][::-1].astype(np.int64) + 1, return_index=True)
     return RecordedCurve(
-        name=job.id,
+        name=job,
         steps=tuple(steps.tolist()),
         lrs=tuple(lr[kept][::-1][places].tolist()),
         losses=tuple(loss[kept][::-1][places].tolist()),

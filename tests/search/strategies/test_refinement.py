@@ -5,10 +5,17 @@ import re
 from typing import Any
 
 import pytest
-from pacesetter.protocol import INITIAL, Capabilities, Measurements, ParameterGroup, Segment
+from pacesetter.protocol import (
+    INITIAL,
+    Capabilities,
+    Measurements,
+    ParameterGroup,
+    Segment,
+    SegmentEnded,
+)
 from pacesetter.schedules import Constant, Cosine, Linear, Refined, Schedule, Warmup, refine
 from pacesetter.schedules.horizon import branch_decay
-from pacesetter_search.contract import JobFacts, Overridden
+from pacesetter_search.contract import JobFacts, Overridden, Registered
 from pacesetter_search.strategies.refinement import Refinement
 from pacesetter_search.strategies.refinement.comparison import LEAST, Comparison, compare
 from pacesetter_search.strategies.refinement.memory import MOST_ROWS, ShortRun, Window
@@ -283,3 +290,34 @@ def test_a_window_stays_small_whatever_it_sees() -> None:
     assert len(window.norms) <= MOST_ROWS
     assert window.norms[:3] == [0.0, 16.0, 32.0]
     assert len(window.losses) == MOST_ROWS
+
+
+def ended(segment: int, **changes: Any) -> SegmentEnded:
+    values = {
+        "number": 1,
+        "segment": segment,
+        "position": SHORT,
+        "kind": "probe",
+        "outcome": "completed",
+        "steps": SHORT,
+        "main_position": 0,
+        **changes,
+    }
+    return SegmentEnded.model_validate(values)
+
+
+def test_a_short_run_on_other_batches_decides_nothing() -> None:
+    job = SimulatedJob(Refinement.from_document({}), facts(), noisy())
+    job.controller.tell(Registered())
+    (main,) = job.controller.tell(ended(1, unpaired=True))
+    assert (main.kind, main.policy.body) == ("main", Constant())
+    assert "did not see the same batches" in said(job, "keeps_base")
+
+
+def test_short_runs_that_are_interrupted_stay_within_the_cap() -> None:
+    """A sixteenth each, and a cap of .15: there is room for two, and the first one was spent for nothing."""
+    job = SimulatedJob(Refinement.from_document({}), facts(), noisy())
+    job.controller.tell(Registered())
+    (main,) = job.controller.tell(ended(1, outcome="interrupted", code="SILENCED"))
+    assert (main.kind, main.policy.body) == ("main", Constant())
+    assert "2 short runs of 100 do not fit into the 140 that are left" in said(job, "keeps_base")

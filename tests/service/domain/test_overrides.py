@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from pacesetter.protocol import Acknowledgement, ParameterGroup
+from pacesetter.feedback import Hypergradient
+from pacesetter.protocol import Acknowledgement, ParameterGroup, Reason, Segment
 from pacesetter.schedules import Cosine, Schedule
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Refused
@@ -16,6 +17,7 @@ from pacesetter_service.overrides import (
     SetSchedule,
     Steering,
 )
+from pacesetter_service.overrides.plans import plans_for
 
 from tests.service.domain.simulated import SimulatedJob, spec
 
@@ -191,3 +193,20 @@ async def test_what_the_job_refused_is_named_to_the_session_that_resumes(
     again = await controller.register(spec(strategy="manual", nonce="second"))
     assert again.registration.void == (seq,)
     assert seq in [each.seq for each in again.registration.segments]
+
+
+def test_after_a_branch_the_main_line_goes_on_under_its_feedback_rule() -> None:
+    rule = Hypergradient(lowest=0.5, highest=1.0)
+    running = Segment(
+        seq=1,
+        after=0,
+        kind="main",
+        start=0,
+        length=100,
+        policy=Schedule(length=100),
+        feedback=rule,
+        reason=Reason(text="regulated"),
+    )
+    branch, rest = plans_for(BranchOff(over=5), spec(), 30, {"all": running})
+    assert branch.feedback is None
+    assert (rest.feedback, rest.start, rest.end) == (rule, 30, 100)

@@ -179,3 +179,21 @@ async def test_a_stored_token_makes_loopback_ask_for_it(services: Services) -> N
 
 def _without_names(reply: httpx.Response, job: str) -> str:
     return reply.text.replace(job, "*")
+
+
+async def test_predictions_read_no_job_of_another_project(
+    anonymous: httpx.AsyncClient, guarded: Services, job: Document
+) -> None:
+    candidate = {"base_lr": 1e-3, "schedule": {"length": 100}}
+    body = {"jobs": [job["job"]], "candidates": {"constant": candidate}}
+    stranger = await make_token(guarded, "read", project="elsewhere")
+    reply = await anonymous.post("/v1/predictions", json=body, headers=bearer(stranger))
+    assert reply.status_code == 404
+    friend = await make_token(guarded, "read")
+    reply = await anonymous.post("/v1/predictions", json=body, headers=bearer(friend))
+    assert (reply.status_code, reply.json()["code"]) == (422, "NO_CURVE")
+    registrar = await make_token(guarded, "register")
+    for path in ("/v1/predictions", "/v1/recommendations"):
+        assert (await anonymous.post(path, json=body)).status_code == 401
+        refused = await anonymous.post(path, json=body, headers=bearer(registrar))
+        assert refused.status_code == 403
