@@ -61,10 +61,12 @@ class OptimizerSteps:
         self._rates = rates
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._wanted = frozenset(statistics)
+        self._wants_noise = GRADIENT_NOISE in self._wanted
+        self._wants_norms = bool(self._wanted - {GRADIENT_NOISE})
         self._statistics: GradientStatistics | None = None
         self._world_size = world_size
         self._passes: BackwardPasses | None = None
-        if GRADIENT_NOISE in self._wanted:
+        if self._wants_noise:
             self.watch_passes()
         self._fired = False
         self._hooks = [
@@ -84,9 +86,9 @@ class OptimizerSteps:
             LearningRateConflict: Somebody else moved a learning rate; nothing was stepped by that optimizer.
         """
         columns: Measured = {}
-        if GRADIENT_NOISE in self._wanted:
+        if self._wants_noise:
             columns.update(self._noise())
-        if self._wanted - {GRADIENT_NOISE} or max_grad_norm is not None:
+        if self._wants_norms or max_grad_norm is not None:
             self._measure(columns, grad_norm, max_grad_norm)
         if grad_norm is not None:
             columns[GRADIENT_L2] = grad_norm
@@ -120,6 +122,12 @@ class OptimizerSteps:
         """
         if self._passes is None:
             self._passes = BackwardPasses(self._parameters())
+
+    def leave_passes(self) -> None:
+        """See the backward passes no longer, unless the statistic ``gradient_noise`` needs them: they cost at each."""
+        if self._passes is not None and not self._wants_noise:
+            self._passes.remove()
+            self._passes = None
 
     def pass_squares(self) -> tuple[Tensor, Tensor, int] | None:
         """Return this rank's mean squared norm over micro-batches, that of the whole batch, and their number.

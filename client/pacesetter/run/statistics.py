@@ -174,7 +174,6 @@ def _reduced(value: Tensor, mesh: "DeviceMesh", sharded: tuple[bool, ...]) -> Te
 
 def buckets_of(parameters: Sequence[Tensor]) -> list[Bucket]:
     """Return the parameters by device, precision and layout over a mesh, in the order of their first ones."""
-    """Return the parameters sorted by device, type and sharding, each kind in the order given."""
     found: dict[object, Bucket] = {}
     for parameter in parameters:
         mesh, sharded = _layout(parameter)

@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
+from pacesetter_search.laws.base import FittedLaw, Law, Prediction, after
 from pacesetter_search.laws.curves import Curve, FloatArray
-
-HUBER = 1e-3
-"""Where residuals of log loss stop counting squared, as in every published fit of this law."""
+from pacesetter_search.laws.fitting import HUBER, check
 
 LONGEST_MEMORY = 1000.0
 MEMORY_SHARE = 1.0 / 24.0
@@ -75,7 +73,7 @@ class AnnealingLaw(Law):
         Raises:
             LawNotFitted: Fewer than 8 points, or a loss that is not above zero.
         """
-        _check(curves)
+        check(curves, parameters=PARAMETERS, fewest=FEWEST_POINTS)
         longest = max(curve.steps for curve in curves)
         memory = self.memory or max(min(LONGEST_MEMORY, MEMORY_SHARE * longest), 1.0)
         shape = _Shape(memory, self.signal_power, self.noise_power, *_scales(curves))
@@ -208,17 +206,7 @@ def _scales(curves: Sequence[Curve]) -> tuple[float, float]:
     """Return the units of S1 (its largest value, powers aside) and of S2 (a drop of the whole peak, remembered)."""
     total = max(float(np.sum(curve.lrs)) for curve in curves)
     peak = max(float(np.max(curve.lrs)) for curve in curves)
-    if peak <= 0.0:
-        raise LawNotFitted("every learning rate is zero; give curves of runs that trained")
     return total, peak * LONGEST_MEMORY
-
-
-def _check(curves: Sequence[Curve]) -> None:
-    points = sum(curve.positions.size for curve in curves)
-    if points < FEWEST_POINTS:
-        raise LawNotFitted(f"{points} points for {PARAMETERS} parameters; give {FEWEST_POINTS}")
-    if min(float(np.min(curve.losses)) for curve in curves) <= 0.0:
-        raise LawNotFitted("a loss is not above zero; the law describes the logarithm of losses")
 
 
 def _data(curves: Sequence[Curve], shape: _Shape) -> _Data:

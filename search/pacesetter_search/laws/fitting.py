@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pacesetter_search.laws.base import LawNotFitted
 from pacesetter_search.laws.curves import Curve, FloatArray
 
 HUBER = 1e-3
@@ -22,6 +23,23 @@ JUMP = 0.02
 
 CORRELATED = 10.0
 """Points that count as one, because their residuals move together."""
+
+
+def check(curves: Sequence[Curve], *, parameters: int, fewest: int) -> float:
+    """Return the largest rate of curves that a law of log loss can be fitted to.
+
+    Raises:
+        LawNotFitted: Fewer than ``fewest`` points, a loss that is not above zero, or only steps at rate zero.
+    """
+    points = sum(curve.positions.size for curve in curves)
+    if points < fewest:
+        raise LawNotFitted(f"{points} points for {parameters} parameters; give {fewest}")
+    if min(float(np.min(curve.losses)) for curve in curves) <= 0.0:
+        raise LawNotFitted("a loss is not above zero; the law describes the logarithm of losses")
+    peak = max(float(np.max(curve.lrs)) for curve in curves)
+    if peak <= 0.0:
+        raise LawNotFitted("every learning rate is zero; give curves of runs that trained")
+    return peak
 
 
 class Rows(NamedTuple):

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
+from pacesetter_search.laws.base import FittedLaw, Law, Prediction, after
 from pacesetter_search.laws.curves import Curve, FloatArray
 from pacesetter_search.laws.fitting import (
     CORRELATED,
     HUBER,
     REFERENCE_RATE,
     Rows,
+    check,
     knots_of,
     robust,
 )
@@ -68,14 +69,7 @@ class FunctionalScalingLaw(Law):
         Raises:
             LawNotFitted: Fewer than 12 points, a loss that is not above zero, or only steps at rate zero.
         """
-        points = sum(curve.positions.size for curve in curves)
-        if points < FEWEST_POINTS:
-            raise LawNotFitted(f"{points} points for {PARAMETERS} parameters; give {FEWEST_POINTS}")
-        if min(float(np.min(curve.losses)) for curve in curves) <= 0.0:
-            raise LawNotFitted("a loss is not above zero; the law is fitted to logarithms")
-        peak = max(float(np.max(curve.lrs)) for curve in curves)
-        if peak <= 0.0:
-            raise LawNotFitted("every learning rate is zero; give curves of runs that trained")
+        peak = check(curves, parameters=PARAMETERS, fewest=FEWEST_POINTS)
         unit = REFERENCE_RATE / peak
         terms = [_terms(curve.lrs * unit, curve.positions) for curve in curves]
         rows = Rows.of(curves)

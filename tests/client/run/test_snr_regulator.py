@@ -180,3 +180,19 @@ def test_a_run_of_one_backward_pass_a_step_keeps_the_schedule() -> None:
     transport = whole_run(1)
     assert set(column(transport, "multiplier")) == {1.0}
     assert "refused" not in {each.status for each in transport.of(Acknowledgement)}
+
+
+def test_passes_are_seen_only_while_something_looks_at_them() -> None:
+    job = Noisy()
+    assert job.train(1, 1.0) == [1.0]
+    job.steps.leave_passes()
+    job.weights.sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    assert job.steps.pass_squares() is None
+    assert not job.weights._backward_hooks
+    measuring = OptimizerSteps(
+        {"sgd": torch.optim.SGD([job.weights], lr=1e-3)}, None, statistics=("gradient_noise",)
+    )
+    measuring.leave_passes()  # the statistic goes on
+    for _ in range(2):
+        job.weights.sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    assert measuring.pass_squares() is not None

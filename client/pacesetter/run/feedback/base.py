@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -36,6 +36,8 @@ class Regulator(ABC):
     """
 
     multiplier: float
+    sees_passes: ClassVar[bool] = False
+    """Whether it looks at the gradient of each backward pass, by ``Surroundings.pass_squares``."""
 
     @abstractmethod
     def before_step(self) -> float:

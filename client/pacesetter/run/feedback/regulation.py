@@ -55,8 +55,10 @@ class Regulation:
         if main:
             self._main = opened
         self.regulator = None if opened is None else opened[1]
-        if isinstance(self.regulator, SignalToNoiseRegulator):
+        if self.regulator is not None and self.regulator.sees_passes:
             self._optimizing.watch_passes()
+        else:
+            self._optimizing.leave_passes()
 
     def document(self) -> dict[str, Any]:
         """Return what the main line's rule knows, under ``feedback``; empty without one."""

@@ -1,6 +1,6 @@
 """``snr`` at work."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pacesetter.feedback import SignalToNoise
 from pacesetter.noise import NoiseScale
@@ -12,6 +12,8 @@ class SignalToNoiseRegulator(Regulator):
 
     Costs a pass over the gradients of each micro-batch, one exchange between ranks, and one wait for the device a step.
     """
+
+    sees_passes: ClassVar[bool] = True
 
     def __init__(self, spec: SignalToNoise, around: Surroundings) -> None:
         self.spec = spec

@@ -1,6 +1,5 @@
 """What ``refinement`` remembers: one JSON document of bounded size."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -57,7 +56,7 @@ class Window(BaseModel):
 
 
 def _usable(loss: float | None) -> bool:
-    return loss is not None and math.isfinite(loss) and abs(loss) < USABLE
+    return loss is not None and abs(loss) < USABLE
 
 
 class ShortRun(BaseModel):

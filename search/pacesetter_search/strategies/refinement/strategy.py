@@ -43,7 +43,7 @@ from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.following import main_segment, refusal_of
 from pacesetter_search.strategies.refinement import plans
 from pacesetter_search.strategies.refinement.comparison import compare
-from pacesetter_search.strategies.refinement.memory import Memory, ShortRun, Window
+from pacesetter_search.strategies.refinement.memory import USABLE, Memory, ShortRun, Window
 from pacesetter_search.strategies.refinement.parameters import RefinementParameters
 
 MOST_SENT = 8
@@ -364,4 +364,4 @@ def _rewound(memory: Memory, body: Rewound, log: list[LogEntry]) -> int | None:
 
 def _finite(body: SegmentEnded) -> float | None:
     loss = body.validation_loss
-    return loss if loss is not None and abs(loss) < 1e100 else None
+    return loss if loss is not None and abs(loss) < USABLE else None
