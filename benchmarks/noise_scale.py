@@ -4,6 +4,7 @@ The model is trained for 100 steps and then frozen, so there is one noise scale.
 gradient accumulation, and a communication hook over two gloo processes each see 150 steps of 32 windows.
 """
 
+import gc
 import json
 import math
 import subprocess
@@ -118,6 +119,15 @@ def data_parallel(steps: int) -> tuple[float, float]:
 def one_rank(store: str, rank: int, steps: int) -> None:
     """Be one of the two processes, and print what was found."""
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    found = averaged(rank, steps)
+    # The wrapped model holds the group; gloo's threads have to end before the interpreter does.
+    gc.collect()
+    dist.destroy_process_group()
+    print(json.dumps(found))
+
+
+def averaged(rank: int, steps: int) -> tuple[float, float]:
+    """Return the noise scale of the gradients that two ranks average, and its standard error."""
     model = DistributedDataParallel(trained())
     noise, share = NoiseScale(math.inf), MICRO_BATCH * PARTS // 2
     hook = DataParallelNoise(model, noise, micro_batch=share)
@@ -126,8 +136,7 @@ def one_rank(store: str, rank: int, steps: int) -> None:
         model.zero_grad()
         model(windows.batch_at(step)).backward()
         hook.collect()
-    dist.destroy_process_group()
-    print(json.dumps(read(noise)))
+    return read(noise)
 
 
 def batches(batch: int, seed: int) -> Windows:

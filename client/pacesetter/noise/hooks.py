@@ -154,6 +154,8 @@ class DataParallelNoise:
         micro_batch: Samples of one rank.
 
     One synchronised backward pass a step (accumulate under ``no_sync``), and no GradScaler: its scale changes.
+    Drop the model and call ``dist.destroy_process_group()`` before the script ends: gloo's threads that outlive the
+    interpreter may abort a process whose work is done (pytorch/pytorch#190489).
     """
 
     def __init__(

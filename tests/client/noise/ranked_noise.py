@@ -10,6 +10,8 @@ from pacesetter.noise import DataParallelNoise, NoiseScale
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.support.ranks import leave_group
+
 STEPS, BATCH = 20, 8
 
 
@@ -17,6 +19,11 @@ def main() -> None:
     store, rank, file = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    measure(rank, file)
+    leave_group()
+
+
+def measure(rank: int, file: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
     twin = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -44,7 +51,6 @@ def main() -> None:
     found = [noise.moments.gradient, noise.moments.noise]
     wanted = [by_hand.moments.gradient, by_hand.moments.noise]
     file.write_text(json.dumps({"found": found, "wanted": wanted, "steps": noise.steps}))
-    dist.destroy_process_group()
 
 
 def batch(step: int, rank: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.client.projection.normalised import linear, perceptron
+from tests.support.ranks import leave_group
 
 RANKS, LR = 2, 0.05
 
@@ -80,4 +81,4 @@ if __name__ == "__main__":
     dist.init_process_group("gloo", f"file://{sys.argv[2]}", rank=this_rank, world_size=RANKS)
     check()
     dist.barrier()
-    dist.destroy_process_group()
+    leave_group()

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.client.run.ranked_feedback import regulated
 from tests.client.run.ranked_guard import SCENARIOS as GUARDED_MAIN_LINES
+from tests.support.ranks import leave_group
 from tests.support.service import ScriptedTransport, constant, segment
 from tests.support.training import Noisy, Regression, attach
 
@@ -192,7 +193,7 @@ def main() -> None:
         **{each.__name__: each() for each in GUARDED_MAIN_LINES},
     }
     out.write_text(json.dumps(results))
-    dist.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from tests.support.ranks import leave_group
+
 RANKS = 2
 
 
@@ -67,4 +69,4 @@ if __name__ == "__main__":
     dist.init_process_group("gloo", f"file://{sys.argv[2]}", rank=this_rank, world_size=RANKS)
     check()
     dist.barrier()
-    dist.destroy_process_group()
+    leave_group()

@@ -11,7 +11,8 @@ import torch
 from pacesetter.run.statistics import GradientStatistics
 from torch import Tensor, nn
 
-SHARDED = Path(__file__).with_name("sharded_statistics.py")
+ROOT = Path(__file__).parents[3]
+SHARDED = "tests.client.run.sharded_statistics"
 
 
 def parameters(dtype: torch.dtype = torch.float32, scale: float = 1.0) -> list[nn.Parameter]:
@@ -190,7 +191,8 @@ def test_measuring_never_waits_for_the_device() -> None:
 def test_norms_of_sharded_gradients_are_those_of_the_whole(tmp_path: Path) -> None:
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(SHARDED), str(rank), str(tmp_path / "rendezvous")],
+            [sys.executable, "-m", SHARDED, str(rank), str(tmp_path / "rendezvous")],
+            cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
