@@ -19,6 +19,7 @@ from pacesetter_search.transfer.published import (
     best_batch,
     weight_decay_timescale,
 )
+from pacesetter_search.transfer.sweeps import Trial, best_peak, cost_of_an_octave
 
 SAFE_ABOVE = 0.3
 SAFE_SHARE = 0.25
@@ -33,8 +34,6 @@ BETA2 = 0.95
 DECAY_SHARE = 0.2
 
 ADAM = frozenset({"adam", "adamw"})
-COSTS = ((25.0, 0.0063), (60.0, 0.0051), (200.0, 0.0035), (math.inf, 0.0028))
-"""Relative loss of a peak that is an octave off, by tokens a parameter [Step Law's grid]."""
 
 
 class _Strict(BaseModel):
@@ -62,6 +61,52 @@ class Evidence(_Strict):
     def _batch_fits(self) -> Self:
         _check_batch(self.batch_tokens, self.tokens)
         return self
+
+
+class SweptRun(_Strict):
+    """A complete run of a sweep."""
+
+    lr: float = Field(ge=1e-12, le=1e4)
+    """Its peak."""
+    loss: float = Field(gt=0.0, le=1e6)
+    """What it ended with."""
+    sd: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Relative sd of that loss, beyond seeds."""
+
+
+class Sweep(_Strict):
+    """Complete runs that differ in their peak alone, two peaks or more: the best one is worked out from them."""
+
+    parameters: Count
+    """Without embeddings."""
+    tokens: Count
+    batch_tokens: Count
+    runs: tuple[SweptRun, ...] = Field(min_length=2, max_length=50)
+    width_ratio: Ratio = 1.0
+    depth_ratio: Ratio = 1.0
+    name: str = Field(default="", max_length=200)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        _check_batch(self.batch_tokens, self.tokens)
+        if len({run.lr for run in self.runs}) < 2:
+            raise ValueError("a sweep of one peak says nothing of the best one; give two or more")
+        return self
+
+    def evidence(self, place: int) -> Evidence:
+        """Return the best peak, under the sweep's name or its place among the sweeps."""
+        trials = [Trial(run.lr, run.loss, run.sd) for run in self.runs]
+        mean, sd = best_peak(trials, self.tokens / self.parameters)
+        return Evidence(
+            parameters=self.parameters,
+            tokens=self.tokens,
+            batch_tokens=self.batch_tokens,
+            lr=min(max(math.exp2(mean), 1e-12), 1e4),
+            sd_octaves=sd,
+            width_ratio=self.width_ratio,
+            depth_ratio=self.depth_ratio,
+            name=self.name or f"sweep {place}",
+        )
 
 
 class Query(_Strict):
@@ -94,6 +139,8 @@ class Target(Query):
     """What is to be trained, with the optima that were measured for its family."""
 
     evidence: tuple[Evidence, ...] = Field(default=(), max_length=200)
+    sweeps: tuple[Sweep, ...] = Field(default=(), max_length=20)
+    """Runs whose best peak is not known yet."""
 
 
 def _check_batch(batch: float, tokens: float) -> None:
@@ -142,6 +189,8 @@ class Recommendation(_Strict):
 
 def recommend(target: Target) -> Recommendation:
     """Return what to run for ``target``."""
+    swept = tuple(one.evidence(place) for place, one in enumerate(target.sweeps, 1))
+    target = target.model_copy(update={"evidence": (*target.evidence, *swept), "sweeps": ()})
     reason = _unknown(target)
     if reason is not None:
         return _no_evidence(target, reason)
@@ -171,7 +220,8 @@ def recommend(target: Target) -> Recommendation:
         weight_decay=_weight_decay(target, batch, lr),
         steps=steps,
         schedule=_schedule(target, steps),
-        relative_loss_of_missing=_cost(target) * (found.sd**2 + (safe - found.mean) ** 2),
+        relative_loss_of_missing=cost_of_an_octave(target.tokens / target.parameters)
+        * (found.sd**2 + (safe - found.mean) ** 2),
         evidence=_sources(target, batch, model.influence(place)),
         warnings=tuple(_warnings(target, batch, found)),
     )
@@ -250,11 +300,6 @@ def _schedule(target: Target, steps: int) -> Schedule:
     warmup = min(max(round(WARMUP_SHARE * steps), round(2.0 / (1.0 - BETA2))), steps // 4)
     body = WSD(cooldown=DECAY_SHARE, shape="sqrt") if target.extendable else Linear()
     return Schedule(length=steps, warmup=Warmup(length=warmup) if warmup else None, body=body)
-
-
-def _cost(target: Target) -> float:
-    ratio = target.tokens / target.parameters
-    return next(cost for most, cost in COSTS if ratio <= most)
 
 
 def _sources(target: Target, batch: float, weights: list[float]) -> tuple[Source, ...]:

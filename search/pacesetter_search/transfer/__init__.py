@@ -3,5 +3,16 @@
 from pacesetter_search.transfer.hinge import hinge_peak
 from pacesetter_search.transfer.peak import Optimum, PeakModel, PeakPrediction
 from pacesetter_search.transfer.published import LAWS, PublishedLaw
+from pacesetter_search.transfer.sweeps import Trial, best_peak, optimum_of
 
-__all__ = ["LAWS", "Optimum", "PeakModel", "PeakPrediction", "PublishedLaw", "hinge_peak"]
+__all__ = [
+    "LAWS",
+    "Optimum",
+    "PeakModel",
+    "PeakPrediction",
+    "PublishedLaw",
+    "Trial",
+    "best_peak",
+    "hinge_peak",
+    "optimum_of",
+]

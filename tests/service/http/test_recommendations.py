@@ -40,6 +40,36 @@ async def test_optima_narrow_the_interval_and_are_named(client: httpx.AsyncClien
     assert {"sweep 1", "sweep 4"} <= {one["name"] for one in backed["evidence"]}
 
 
+async def test_a_sweep_of_runs_is_evidence(client: httpx.AsyncClient) -> None:
+    sweep = {
+        "parameters": 124e6,
+        "tokens": 1.28e9,
+        "batch_tokens": 51200,
+        "runs": [
+            {"lr": 1e-4, "loss": 3.19},
+            {"lr": 5e-4, "loss": 3.05},
+            {"lr": 1e-3, "loss": 3.04},
+        ],
+        "name": "three peaks",
+    }
+    alone = (await client.post("/v1/recommendations", json=ASKED)).json()
+    reply = await client.post("/v1/recommendations", json={**ASKED, "sweeps": [sweep]})
+    assert reply.status_code == 200, reply.text
+    backed = reply.json()
+    widths = [math.log2(found["lr_90"][1] / found["lr_90"][0]) for found in (alone, backed)]
+    assert widths[1] < 0.8 * widths[0]
+    source = next(one for one in backed["evidence"] if one["name"] == "three peaks")
+    assert 5e-4 < source["lr"] < 2e-3
+    assert source["weight"] > 0.2
+
+
+async def test_a_sweep_of_one_peak_is_refused(client: httpx.AsyncClient) -> None:
+    run = {"lr": 1e-3, "loss": 3.0}
+    sweep = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5, "runs": [run, run]}
+    reply = await client.post("/v1/recommendations", json={**ASKED, "sweeps": [sweep]})
+    assert "two or more" in str(problem_of(reply, 422, "INVALID_REQUEST"))
+
+
 async def test_the_schedule_is_one_that_a_job_can_register(client: httpx.AsyncClient) -> None:
     found = (await client.post("/v1/recommendations", json={**ASKED, "extendable": True})).json()
     body = {

@@ -1,0 +1,109 @@
+r"""The best peak learning rate from runs that differ in their peak alone, also where there are only two of them.
+
+Near its best peak the final loss is a parabola in log2 of the peak, ``L = L* (1 + c (x - theta)^2)``. Its curvature c
+is known beforehand from Step Law's grid to within a factor of 1.6, so that two runs already say something; with more
+of them it is fitted along. The posterior of theta is taken on a grid, with L* flat.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pacesetter_search.transfer.peak import Optimum
+
+COSTS = ((25.0, 0.0063), (60.0, 0.0051), (200.0, 0.0035), (math.inf, 0.0028))
+"""Relative loss of a peak that is an octave off, by tokens a parameter [Step Law's grid]."""
+
+CURVATURE_SD = 0.47
+"""Of the natural logarithm of the curvature: a factor of 1.6."""
+
+SEEDS_SD = 0.001
+"""Relative sd of a final loss between seeds, at the least."""
+
+DEPARTURE = 0.25
+"""Share of a run's distance from the best that the parabola may get wrong: real bowls are steeper above."""
+
+REACH = 3.0
+"""Octaves outside of the runs in which the best peak is sought."""
+
+STEP, MOST_PLACES = 0.02, 1000
+"""Of the grid, in octaves, and how many places it has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A complete run of a sweep.
+
+    Attributes:
+        lr: Its peak.
+        loss: What it ended with, above 0.
+        sd: Relative sd of that, beside :data:`SEEDS_SD`.
+    """
+
+    lr: float
+    loss: float
+    sd: float = 0.0
+
+
+def cost_of_an_octave(tokens_per_parameter: float) -> float:
+    """Return the relative loss of a peak that is an octave off."""
+    return next(cost for most, cost in COSTS if tokens_per_parameter <= most)
+
+
+def best_peak(trials: Sequence[Trial], tokens_per_parameter: float) -> tuple[float, float]:
+    """Return log2 of the best peak and its sd in octaves.
+
+    Args:
+        trials: Runs that differ in their peak alone.
+        tokens_per_parameter: Sets what is known of the curvature beforehand.
+
+    Raises:
+        ValueError: Fewer than two peaks, or a rate or a loss that is not finite and above 0.
+    """
+    for one in trials:
+        if not (0.0 < one.lr < math.inf and 0.0 < one.loss < math.inf and one.sd >= 0.0):
+            raise ValueError(f"{one} is impossible; a rate and a loss are finite and above 0")
+    places = np.log2([one.lr for one in trials])
+    if len({round(float(place), 3) for place in places}) < 2:
+        raise ValueError("runs of one peak say nothing of the best one; give runs of two or more")
+    losses = np.array([one.loss for one in trials])
+    relative = losses / losses.min() - 1.0
+    noise = np.square([one.sd for one in trials]) + SEEDS_SD**2
+    lowest, highest = places.min() - REACH, places.max() + REACH
+    thetas = np.linspace(lowest, highest, min(MOST_PLACES, round((highest - lowest) / STEP) + 1))
+    strengths = np.linspace(-3.0, 3.0, 31)
+    curvatures = cost_of_an_octave(tokens_per_parameter) * np.exp(CURVATURE_SD * strengths)
+    # (thetas, curvatures, runs): what each run should lie above the best.
+    above = curvatures[None, :, None] * np.square(places[None, None, :] - thetas[:, None, None])
+    variance = noise + np.square(DEPARTURE * above)
+    weights = 1.0 / variance
+    total = weights.sum(-1)
+    # The level of the best is flat: taken out, with its own share of the determinant.
+    level = (weights * (relative - above)).sum(-1) / total
+    misfit = (weights * np.square(relative - above - level[..., None])).sum(-1)
+    log_density = -0.5 * (misfit + np.log(variance).sum(-1) + np.log(total))
+    log_density -= 0.5 * np.square(strengths)[None, :]
+    density = np.exp(log_density - log_density.max()).sum(-1)
+    density /= density.sum()
+    mean = float(density @ thetas)
+    return mean, math.sqrt(float(density @ np.square(thetas - mean)))
+
+
+def optimum_of(
+    trials: Sequence[Trial],
+    *,
+    parameters: float,
+    tokens: float,
+    batch: float,
+    width: float = 1.0,
+    depth: float = 1.0,
+) -> Optimum:
+    """Return the best peak of a sweep as an optimum of :class:`~pacesetter_search.transfer.peak.PeakModel`.
+
+    Raises:
+        ValueError: As :func:`best_peak`.
+    """
+    mean, sd = best_peak(trials, tokens / parameters)
+    return Optimum(parameters, tokens, batch, math.exp2(mean), sd, width, depth)
