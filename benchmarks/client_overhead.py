@@ -31,6 +31,7 @@ from torch.multiprocessing.spawn import spawn
 
 from benchmarks.reporting import Report, arguments
 from demo.service import serving
+from tests.support.ranks import leave_group
 
 BLOCK = 50
 WARMUP_BLOCKS = 2
@@ -186,7 +187,7 @@ def worker(
     figures = measure(setting, url, name)
     if rank == 0:
         Path(out).write_text(json.dumps(figures))
-    dist.destroy_process_group()
+    leave_group()
 
 
 def measure_ranks(setting: Setting, url: str, world_size: int) -> dict[str, float]:

@@ -4,7 +4,6 @@ The model is trained for 100 steps and then frozen, so there is one noise scale.
 gradient accumulation, and a communication hook over two gloo processes each see 150 steps of 32 windows.
 """
 
-import gc
 import json
 import math
 import subprocess
@@ -23,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.reporting import Report, arguments
 from demo.model import ByteTransformer
 from demo.text import Windows, load_corpus
+from tests.support.ranks import leave_group
 
 MICRO_BATCH, PARTS, CONTEXT = 8, 4, 32
 TRAINED_STEPS, STEPS, QUICK_STEPS = 100, 150, 30
@@ -120,9 +120,7 @@ def one_rank(store: str, rank: int, steps: int) -> None:
     """Be one of the two processes, and print what was found."""
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     found = averaged(rank, steps)
-    # The wrapped model holds the group; gloo's threads have to end before the interpreter does.
-    gc.collect()
-    dist.destroy_process_group()
+    leave_group()
     print(json.dumps(found))
 
 

@@ -5,6 +5,7 @@ with the cheapest study that would give some.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pacesetter.protocol import Regime
@@ -19,7 +20,7 @@ from pacesetter_search.transfer.published import (
     best_batch,
     weight_decay_timescale,
 )
-from pacesetter_search.transfer.sweeps import Trial, best_peak, cost_of_an_octave
+from pacesetter_search.transfer.sweeps import Trial, best_peak, cost_of_an_octave, in_the_bowl
 
 SAFE_ABOVE = 0.3
 SAFE_SHARE = 0.25
@@ -44,15 +45,13 @@ Count = Annotated[float, Field(ge=1.0, le=1e15)]
 Ratio = Annotated[float, Field(ge=1e-4, le=1e4)]
 
 
-class Evidence(_Strict):
-    """A best peak that was measured in the target's family: by a sweep at one size, budget and batch."""
+class _Measured(_Strict):
+    """Where something was measured in the target's family: one size, one budget, one batch."""
 
     parameters: Count
     """Without embeddings."""
     tokens: Count
     batch_tokens: Count
-    lr: float = Field(ge=1e-12, le=1e4)
-    sd_octaves: float = Field(default=0.15, ge=0, le=10)
     width_ratio: Ratio = 1.0
     depth_ratio: Ratio = 1.0
     name: str = Field(default="", max_length=200)
@@ -61,6 +60,21 @@ class Evidence(_Strict):
     def _batch_fits(self) -> Self:
         _check_batch(self.batch_tokens, self.tokens)
         return self
+
+    def _at(self, lr: float, sd: float) -> Optimum:
+        counts = (self.parameters, self.tokens, self.batch_tokens)
+        return Optimum(*counts, lr, sd, self.width_ratio, self.depth_ratio)
+
+
+class Evidence(_Measured):
+    """A best peak that was measured, by a sweep."""
+
+    lr: float = Field(ge=1e-12, le=1e4)
+    sd_octaves: float = Field(default=0.15, ge=0, le=10)
+
+    def optimum(self) -> Optimum:
+        """Return it as the model takes it."""
+        return self._at(self.lr, self.sd_octaves)
 
 
 class SweptRun(_Strict):
@@ -74,39 +88,23 @@ class SweptRun(_Strict):
     """Relative sd of that loss, beyond seeds."""
 
 
-class Sweep(_Strict):
-    """Complete runs that differ in their peak alone, two peaks or more: the best one is worked out from them."""
+class Sweep(_Measured):
+    """Complete runs that differ in their peak alone: the best one is worked out from them."""
 
-    parameters: Count
-    """Without embeddings."""
-    tokens: Count
-    batch_tokens: Count
     runs: tuple[SweptRun, ...] = Field(min_length=2, max_length=50)
-    width_ratio: Ratio = 1.0
-    depth_ratio: Ratio = 1.0
-    name: str = Field(default="", max_length=200)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        _check_batch(self.batch_tokens, self.tokens)
-        if len({run.lr for run in self.runs}) < 2:
-            raise ValueError("a sweep of one peak says nothing of the best one; give two or more")
+        in_the_bowl(self._trials())
         return self
 
-    def evidence(self, place: int) -> Evidence:
-        """Return the best peak, under the sweep's name or its place among the sweeps."""
-        trials = [Trial(run.lr, run.loss, run.sd) for run in self.runs]
-        mean, sd = best_peak(trials, self.tokens / self.parameters)
-        return Evidence(
-            parameters=self.parameters,
-            tokens=self.tokens,
-            batch_tokens=self.batch_tokens,
-            lr=min(max(math.exp2(mean), 1e-12), 1e4),
-            sd_octaves=sd,
-            width_ratio=self.width_ratio,
-            depth_ratio=self.depth_ratio,
-            name=self.name or f"sweep {place}",
-        )
+    def _trials(self) -> list[Trial]:
+        return [Trial(run.lr, run.loss, run.sd) for run in self.runs]
+
+    def optimum(self) -> Optimum:
+        """Return the best peak with its sd."""
+        mean, sd = best_peak(self._trials(), self.tokens / self.parameters)
+        return self._at(math.exp2(mean), sd)
 
 
 class Query(_Strict):
@@ -141,6 +139,11 @@ class Target(Query):
     evidence: tuple[Evidence, ...] = Field(default=(), max_length=200)
     sweeps: tuple[Sweep, ...] = Field(default=(), max_length=20)
     """Runs whose best peak is not known yet."""
+
+    @property
+    def measured(self) -> tuple[Evidence | Sweep, ...]:
+        """All that was measured."""
+        return (*self.evidence, *self.sweeps)
 
 
 def _check_batch(batch: float, tokens: float) -> None:
@@ -189,13 +192,11 @@ class Recommendation(_Strict):
 
 def recommend(target: Target) -> Recommendation:
     """Return what to run for ``target``."""
-    swept = tuple(one.evidence(place) for place, one in enumerate(target.sweeps, 1))
-    target = target.model_copy(update={"evidence": (*target.evidence, *swept), "sweeps": ()})
     reason = _unknown(target)
     if reason is not None:
         return _no_evidence(target, reason)
     batch = target.batch_tokens or best_batch(target.tokens)
-    optima = [_optimum(one) for one in target.evidence]
+    optima = [one.optimum() for one in target.measured]
     model = PeakModel(optima, parametrization=target.parametrization, anchor=_anchor(target))
     place = Optimum(
         target.parameters,
@@ -222,26 +223,14 @@ def recommend(target: Target) -> Recommendation:
         schedule=_schedule(target, steps),
         relative_loss_of_missing=cost_of_an_octave(target.tokens / target.parameters)
         * (found.sd**2 + (safe - found.mean) ** 2),
-        evidence=_sources(target, batch, model.influence(place)),
+        evidence=_sources(target, batch, optima, model.influence(place)),
         warnings=tuple(_warnings(target, batch, found)),
-    )
-
-
-def _optimum(one: Evidence) -> Optimum:
-    return Optimum(
-        one.parameters,
-        one.tokens,
-        one.batch_tokens,
-        one.lr,
-        one.sd_octaves,
-        one.width_ratio,
-        one.depth_ratio,
     )
 
 
 def _unknown(target: Target) -> str | None:
     """Return why nothing is known, as no law is about the target and it brings no evidence of its own; else None."""
-    if target.evidence:
+    if target.measured:
         return None
     if target.regime != "pretrain":
         return f"published laws are about pretraining, and the regime is {target.regime!r}"
@@ -302,16 +291,20 @@ def _schedule(target: Target, steps: int) -> Schedule:
     return Schedule(length=steps, warmup=Warmup(length=warmup) if warmup else None, body=body)
 
 
-def _sources(target: Target, batch: float, weights: list[float]) -> tuple[Source, ...]:
+def _sources(
+    target: Target, batch: float, optima: Sequence[Optimum], weights: Sequence[float]
+) -> tuple[Source, ...]:
     data = [
         Source(
             kind="optimum",
             name=one.name or f"optimum {place}",
-            lr=one.lr,
+            lr=optimum.lr,
             covers=True,
             weight=weight,
         )
-        for place, (one, weight) in enumerate(zip(target.evidence, weights, strict=True), 1)
+        for place, (one, optimum, weight) in enumerate(
+            zip(target.measured, optima, weights, strict=True), 1
+        )
     ]
     rest = min(1.0, max(0.0, 1.0 - sum(weights)))
     published = [
@@ -336,7 +329,7 @@ def _applies(law: PublishedLaw, target: Target) -> bool:
 
 def _warnings(target: Target, batch: float, found: PeakPrediction) -> list[str]:
     said = []
-    if not target.evidence:
+    if not target.measured:
         said.append(
             "published laws only: no run of yours is behind this; measure one optimum and pass it as evidence"
         )
@@ -365,7 +358,7 @@ def _warnings(target: Target, batch: float, found: PeakPrediction) -> list[str]:
         said.append(
             f"data that repeat {target.epochs:g} times are in none of the laws: the best peak may lie lower"
         )
-    if target.evidence and target.regime != "pretrain":
+    if target.measured and target.regime != "pretrain":
         said.append(
             f"slopes in size, tokens and batch are those of pretraining; the regime is {target.regime!r}"
         )

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.support.ranks import leave_group
+
 GATE_SECONDS = 120.0
 
 
@@ -115,9 +117,15 @@ def attach(
 
 
 def main() -> None:
-    """Train to the end of the budget."""
-    arguments = parse()
+    """Train, alone or as one of several ranks."""
     torch.set_num_threads(1)
+    train(parse())
+    if dist.is_initialized():
+        leave_group()
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train to the end of the budget."""
     model, optimizer = build()
     resume = None
     if arguments.resume:
@@ -153,8 +161,6 @@ def main() -> None:
             step += 1
         result = run.finish()
         log.write(json.dumps({"finished": True, "validation_loss": result.validation_loss}) + "\n")
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def save(

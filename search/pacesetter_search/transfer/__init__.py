@@ -3,7 +3,7 @@
 from pacesetter_search.transfer.hinge import hinge_peak
 from pacesetter_search.transfer.peak import Optimum, PeakModel, PeakPrediction
 from pacesetter_search.transfer.published import LAWS, PublishedLaw
-from pacesetter_search.transfer.sweeps import Trial, best_peak, optimum_of
+from pacesetter_search.transfer.sweeps import Trial, best_peak
 
 __all__ = [
     "LAWS",
@@ -14,5 +14,4 @@ __all__ = [
     "Trial",
     "best_peak",
     "hinge_peak",
-    "optimum_of",
 ]

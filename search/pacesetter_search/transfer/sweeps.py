@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pacesetter_search.transfer.peak import Optimum
-
 COSTS = ((25.0, 0.0063), (60.0, 0.0051), (200.0, 0.0035), (math.inf, 0.0028))
 """Relative loss of a peak that is an octave off, by tokens a parameter [Step Law's grid]."""
 
@@ -24,6 +22,9 @@ SEEDS_SD = 0.001
 
 DEPARTURE = 0.25
 """Share of a run's distance from the best that the parabola may get wrong: real bowls are steeper above."""
+
+BOWL = 0.1
+"""Relative loss above the best run from which on a run is no part of a parabola: it has diverged, or hardly learned."""
 
 REACH = 3.0
 """Octaves outside of the runs in which the best peak is sought."""
@@ -52,22 +53,37 @@ def cost_of_an_octave(tokens_per_parameter: float) -> float:
     return next(cost for most, cost in COSTS if tokens_per_parameter <= most)
 
 
-def best_peak(trials: Sequence[Trial], tokens_per_parameter: float) -> tuple[float, float]:
-    """Return log2 of the best peak and its sd in octaves.
-
-    Args:
-        trials: Runs that differ in their peak alone.
-        tokens_per_parameter: Sets what is known of the curvature beforehand.
+def in_the_bowl(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the runs that end near the best of them: what a best peak is worked out from.
 
     Raises:
-        ValueError: Fewer than two peaks, or a rate or a loss that is not finite and above 0.
+        ValueError: They are of fewer than two peaks, or a rate or a loss is not finite and above 0.
     """
     for one in trials:
         if not (0.0 < one.lr < math.inf and 0.0 < one.loss < math.inf and one.sd >= 0.0):
             raise ValueError(f"{one} is impossible; a rate and a loss are finite and above 0")
+    best = min((one.loss for one in trials), default=0.0)
+    near = [one for one in trials if one.loss <= (1.0 + BOWL) * best]
+    if len({one.lr for one in near}) < 2:
+        raise ValueError(
+            "a best peak takes runs of two or more peaks that end within "
+            f"{100.0 * BOWL:g} % of the best one; these are of {len({one.lr for one in near})}"
+        )
+    return near
+
+
+def best_peak(trials: Sequence[Trial], tokens_per_parameter: float) -> tuple[float, float]:
+    """Return log2 of the best peak and its sd in octaves.
+
+    Args:
+        trials: Runs that differ in their peak alone; only those :func:`in_the_bowl` count.
+        tokens_per_parameter: Sets what is known of the curvature beforehand.
+
+    Raises:
+        ValueError: As :func:`in_the_bowl`.
+    """
+    trials = in_the_bowl(trials)
     places = np.log2([one.lr for one in trials])
-    if len({round(float(place), 3) for place in places}) < 2:
-        raise ValueError("runs of one peak say nothing of the best one; give runs of two or more")
     losses = np.array([one.loss for one in trials])
     relative = losses / losses.min() - 1.0
     noise = np.square([one.sd for one in trials]) + SEEDS_SD**2
@@ -89,21 +105,3 @@ def best_peak(trials: Sequence[Trial], tokens_per_parameter: float) -> tuple[flo
     density /= density.sum()
     mean = float(density @ thetas)
     return mean, math.sqrt(float(density @ np.square(thetas - mean)))
-
-
-def optimum_of(
-    trials: Sequence[Trial],
-    *,
-    parameters: float,
-    tokens: float,
-    batch: float,
-    width: float = 1.0,
-    depth: float = 1.0,
-) -> Optimum:
-    """Return the best peak of a sweep as an optimum of :class:`~pacesetter_search.transfer.peak.PeakModel`.
-
-    Raises:
-        ValueError: As :func:`best_peak`.
-    """
-    mean, sd = best_peak(trials, tokens / parameters)
-    return Optimum(parameters, tokens, batch, math.exp2(mean), sd, width, depth)

@@ -24,6 +24,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.client.checkpoints.trainings import Net, Training, seed
+from tests.support.ranks import leave_group
 
 RANKS = 2
 
@@ -68,7 +69,7 @@ def _group(rank: int, directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        leave_group()
 
 
 def make(kind: str) -> Training:

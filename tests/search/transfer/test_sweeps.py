@@ -4,12 +4,18 @@ import csv
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pacesetter_search.transfer import PeakModel
-from pacesetter_search.transfer.peak import Optimum
-from pacesetter_search.transfer.sweeps import Trial, best_peak, cost_of_an_octave, optimum_of
+from pacesetter_search.transfer.sweeps import (
+    CURVATURE_SD,
+    DEPARTURE,
+    SEEDS_SD,
+    Trial,
+    best_peak,
+    cost_of_an_octave,
+)
 
 BEST = -10.0
 PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "lr_scheduling_124m" / "runs.csv"
@@ -73,10 +79,39 @@ def test_runs_that_say_nothing_are_refused(trials: list[Trial], words: str) -> N
         best_peak(trials, 20.0)
 
 
-def test_a_sweep_narrows_what_is_recommended() -> None:
-    target = Optimum(124e6, 2.5e9, 51200.0, 1.0)
-    found = optimum_of(bowl(-11.0, -10.0, -9.0), parameters=124e6, tokens=1.3e9, batch=51200.0)
-    assert PeakModel([found]).predict(target).sd < 0.8 * PeakModel().predict(target).sd
+def test_runs_that_diverged_change_nothing() -> None:
+    runs = bowl(-11.0, -10.0, -9.0)
+    diverged = [Trial(2.0**-7, 1e6), Trial(2.0**-20, 11.0)]
+    assert best_peak([*runs, *diverged], 20.0) == best_peak(runs, 20.0)
+    with pytest.raises(ValueError, match="two or more"):
+        best_peak([runs[1], *diverged], 20.0)
+
+
+def test_the_level_of_the_best_is_integrated_out() -> None:
+    """Against the plain sum over it, of runs that are known unequally well."""
+    runs = [Trial(2.0**-12, 3.06, 0.01), Trial(2.0**-10.5, 3.01), Trial(2.0**-9, 3.04, 0.02)]
+    places = np.log2([one.lr for one in runs])
+    relative = np.array([one.loss for one in runs]) / 3.01 - 1.0
+    thetas = np.arange(-15.0, -6.0 + 1e-9, 0.05)
+    levels = np.arange(-0.2, 0.2, 0.0005)
+    density = np.zeros(thetas.size)
+    for strength in np.linspace(-3.0, 3.0, 31):
+        curvature = cost_of_an_octave(20.0) * math.exp(CURVATURE_SD * strength)
+        for place, theta in enumerate(thetas):
+            above = curvature * np.square(places - theta)
+            sd = np.sqrt(
+                np.square([one.sd for one in runs]) + SEEDS_SD**2 + np.square(DEPARTURE * above)
+            )
+            off = (relative - above - levels[:, None]) / sd
+            likelihood = np.exp(-0.5 * np.square(off).sum(-1)).sum() / sd.prod()
+            density[place] += likelihood * math.exp(-0.5 * strength**2)
+    density /= density.sum()
+    wanted = float(density @ thetas)
+    mean, sd_octaves = best_peak(runs, 20.0)
+    assert mean == pytest.approx(wanted, abs=0.005)
+    assert sd_octaves == pytest.approx(
+        math.sqrt(float(density @ np.square(thetas - wanted))), rel=0.01
+    )
 
 
 def test_three_public_runs_agree_with_a_parabola_through_them() -> None:

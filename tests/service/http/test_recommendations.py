@@ -63,9 +63,20 @@ async def test_a_sweep_of_runs_is_evidence(client: httpx.AsyncClient) -> None:
     assert source["weight"] > 0.2
 
 
-async def test_a_sweep_of_one_peak_is_refused(client: httpx.AsyncClient) -> None:
-    run = {"lr": 1e-3, "loss": 3.0}
-    sweep = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5, "runs": [run, run]}
+async def test_the_widest_sweep_is_answered_too(client: httpx.AsyncClient) -> None:
+    runs = [{"lr": lr, "loss": 3.0, "sd": 1.0} for lr in (1e-12, 1e4)]
+    sweep = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5, "runs": runs}
+    reply = await client.post("/v1/recommendations", json={**ASKED, "sweeps": [sweep]})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["evidence"][0]["weight"] < 0.05
+
+
+@pytest.mark.parametrize("other", [{"lr": 1e-3, "loss": 3.0}, {"lr": 1e-2, "loss": 3.4}])
+async def test_a_sweep_that_says_nothing_is_refused(
+    client: httpx.AsyncClient, other: dict[str, float]
+) -> None:
+    runs = [{"lr": 1e-3, "loss": 3.0}, other]
+    sweep = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5, "runs": runs}
     reply = await client.post("/v1/recommendations", json={**ASKED, "sweeps": [sweep]})
     assert "two or more" in str(problem_of(reply, 422, "INVALID_REQUEST"))
 
