@@ -19,6 +19,7 @@ from pacesetter.errors import (
     StateMismatch,
 )
 from pacesetter.limits import Limits
+from pacesetter.protocol import Objective, Target
 from pacesetter.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigurationError",
     "LearningRateConflict",
     "Limits",
+    "Objective",
     "PacesetterError",
     "RegistrationRefused",
     "Result",
@@ -42,6 +44,7 @@ __all__ = [
     "SnapshotTooLarge",
     "StateMismatch",
     "Steps",
+    "Target",
     "Tokens",
     "attach",
 ]

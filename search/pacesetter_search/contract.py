@@ -38,6 +38,7 @@ from pacesetter.protocol import (
     SegmentEnded,
     SegmentPlan,
     SessionBegan,
+    Workload,
 )
 from pacesetter.schedules import Schedule, Tier
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -107,6 +108,7 @@ class JobFacts:
     """Main plus probe steps stay at or below (1 + cap) x budget."""
     seed: int
     regime: Regime = "other"
+    workload: Workload = field(default_factory=Workload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from pacesetter.protocol.jobs import (
     ParameterGroup,
     Problem,
     RecordProblem,
-    Regime,
     Registration,
     ReportReply,
     SegmentPage,
@@ -54,6 +53,7 @@ from pacesetter.protocol.segments import (
     Segment,
     SegmentPlan,
 )
+from pacesetter.protocol.workloads import Objective, Parametrization, Regime, Target, Workload
 
 __all__ = [
     "CURRENT",
@@ -81,7 +81,9 @@ __all__ = [
     "Message",
     "Name",
     "Notice",
+    "Objective",
     "ParameterGroup",
+    "Parametrization",
     "Problem",
     "Reason",
     "Record",
@@ -105,4 +107,6 @@ __all__ = [
     "StopIfProgressLost",
     "StrategyChoice",
     "Tags",
+    "Target",
+    "Workload",
 ]

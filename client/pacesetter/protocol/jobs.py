@@ -8,10 +8,10 @@ from pydantic_core import to_json
 from pacesetter.limits import Limits
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
 from pacesetter.protocol.segments import Segment
+from pacesetter.protocol.workloads import Regime, Workload
 from pacesetter.schedules import Schedule
 
 Authority = Literal["observe", "advise", "approve", "steer"]
-Regime = Literal["pretrain", "continued", "finetune", "lora", "preference", "rl", "vision", "other"]
 JobStatus = Literal["registered", "running", "paused", "completed", "failed", "cancelled", "lost"]
 UNLIMITED: Literal["unlimited"] = "unlimited"
 
@@ -98,6 +98,7 @@ class JobSpec(Message):
     overhead_cap: float | None = Field(default=None, ge=0, le=10)
     """Main plus probe steps stay at or below (1 + cap) times the budget. None: the strategy's own default."""
     regime: Regime = "other"
+    workload: Workload = Workload()
     weight_decay_coupling: Literal["torch", "independent"] = "torch"
     seed: int = Field(default=0, ge=0, lt=2**63)
     tags: Tags = Field(default_factory=dict)

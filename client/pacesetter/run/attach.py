@@ -16,7 +16,7 @@ from pacesetter.checkpoints import open_store
 from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.errors import ConfigurationError, SnapshotError
 from pacesetter.limits import Limits
-from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice
+from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice, Target, Workload
 from pacesetter.run.claims import check_unclaimed, claim
 from pacesetter.run.disabled import DisabledRun
 from pacesetter.run.job import Job
@@ -190,6 +190,7 @@ def _job(
         )
     # Steps and Tokens are how people write a budget; what travels is the plain message.
     budget = Budget(clock=budget.clock, total=budget.total)
+    target = _target(settings)
     return Job(
         name=name,
         external_id=external_id or f"{name[:100]}-{secrets.token_hex(8)}",
@@ -199,10 +200,20 @@ def _job(
         limits=limits or Limits(),
         strategy=StrategyChoice(),
         overhead_cap=settings.get("overhead_cap"),
-        regime=settings.get("regime", "other"),
+        regime=settings.get("regime", "other" if target is None else target.regime),
+        workload=Workload() if target is None else target.workload(),
         seed=settings.get("seed", 0),
         tags=dict(settings.get("tags") or {}),
     )
+
+
+def _target(settings: Settings) -> Target | None:
+    target = settings.get("target")
+    if target is not None and not isinstance(target, Target):
+        raise ConfigurationError(
+            f"target is {target!r}; expected pacesetter.Target(family=..., parameters=...)"
+        )
+    return target
 
 
 def _choice(strategy: str | None, parameters: Mapping[str, Any] | None) -> StrategyChoice:

@@ -19,6 +19,7 @@ from pacesetter.protocol import (
     Regime,
     Segment,
     StrategyChoice,
+    Workload,
 )
 from pacesetter.run.optimizing import GRADIENT_L2
 from pacesetter.schedules import KNOWN_FAMILIES, Schedule
@@ -41,6 +42,7 @@ class Job:
     authority: Authority | None = None
     overhead_cap: float | None = None
     regime: Regime = "other"
+    workload: Workload = field(default_factory=Workload)
     seed: int = 0
     tags: dict[str, JsonValue] = field(default_factory=dict)
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -60,6 +62,7 @@ class Job:
             strategy=self.strategy,
             overhead_cap=self.overhead_cap,
             regime=self.regime,
+            workload=self.workload,
             seed=self.seed,
             tags=self.tags,
         )

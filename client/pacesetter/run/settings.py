@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from pydantic import JsonValue
 
 from pacesetter.errors import ConfigurationError
-from pacesetter.protocol import Regime
+from pacesetter.protocol import Regime, Target
 from pacesetter.run.optimizing import STATISTICS, Statistic
 from pacesetter.run.ranks import GROUP_TIMEOUT_SECONDS
 from pacesetter.transport import Mode, Transport
@@ -39,8 +39,11 @@ class Settings(TypedDict, total=False):
     """Main plus probe steps stay below (1 + cap) x budget; None: the strategy's own cap."""
     controls: Mapping[str, str] | None
     """Control set of a parameter group, by the group's name."""
+    target: Target | None
+    """What is trained: family, size, batch. What is recorded of this job helps later ones of its kind. The job itself
+    knows its ``optimizer`` and ``tokens``."""
     regime: Regime
-    """Kind of training; evidence does not cross it silently."""
+    """Kind of training; evidence does not cross it silently. Else the target's."""
     tags: Mapping[str, JsonValue] | None
     """Anything else to remember this job by: up to 100, within 64 KiB of JSON."""
     seed: int

@@ -104,6 +104,10 @@ class JobRow(Base):
     main_position: Mapped[int] = mapped_column(default=0)
     session: Mapped[str | None] = mapped_column(String(40))
     session_number: Mapped[int] = mapped_column(Integer, default=0)
+    budget: Mapped[int | None]
+    """Length of the main line since the budget was changed; null while it is the spec's."""
+    base: Mapped[str | None] = mapped_column(Text)
+    """The base schedule for that length; null while it is the spec's."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=utc_now())
 
@@ -207,6 +211,68 @@ class CheckpointRow(Base):
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     seq: Mapped[int]
     released: Mapped[bool] = mapped_column(default=False)
+
+
+class CurveRow(Base):
+    """Loss curves of runs that have ended: of jobs, and uploaded ones. ``record`` is a ``RunRecord``."""
+
+    __tablename__ = "curves"
+    __table_args__ = (
+        UniqueConstraint("job"),
+        Index("ix_curves_kind", "project", "regime", "family"),
+        Index("ix_curves_listing", "project", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    source: Mapped[str] = mapped_column(String(20))
+    """job or upload."""
+    job: Mapped[str | None] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(200))
+    family: Mapped[str] = mapped_column(String(200))
+    regime: Mapped[str] = mapped_column(String(20))
+    optimizer: Mapped[str] = mapped_column(String(200))
+    record: Mapped[dict[str, Any]]
+    """What evidence needs of it: read without its points."""
+    points: Mapped[int] = mapped_column(Integer)
+    data: Mapped[bytes]
+    """Packed columns ``step``, ``lr`` and ``loss``."""
+    excluded: Mapped[bool] = mapped_column(default=False)
+    """Left out as evidence, by a person."""
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class LawRow(Base):
+    """Laws fitted to curves, by what the curves have in common (``key``); a new fit is a new version."""
+
+    __tablename__ = "laws"
+    __table_args__ = (UniqueConstraint("project", "key", "version"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    key: Mapped[str] = mapped_column(String(300))
+    version: Mapped[int] = mapped_column(Integer)
+    about: Mapped[dict[str, Any]]
+    """What the fitted runs have in common."""
+    law: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[dict[str, Any]]
+    """Ids of the fitted curves, with how well each is described."""
+    seconds: Mapped[float]
+    """What the fit took."""
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class RecommendationRow(Base):
+    """What was recommended, for which target: it may be applied to a job later."""
+
+    __tablename__ = "recommendations"
+    __table_args__ = (Index("ix_recommendations_listing", "project", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    target: Mapped[dict[str, Any]]
+    answer: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
 
 
 class IdempotencyRow(Base):

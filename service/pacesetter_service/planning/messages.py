@@ -19,6 +19,7 @@ from pacesetter.protocol import (
     SegmentEnded,
     SegmentPlan,
     SessionBegan,
+    Workload,
 )
 from pacesetter.schedules import Schedule
 from pacesetter_search.contract import JobFacts, Overridden, Registered, Rewound
@@ -58,6 +59,7 @@ class Facts(Message):
     overhead_cap: float
     seed: int
     regime: Regime = "other"
+    workload: Workload = Workload()
 
     @classmethod
     def of(cls, spec: JobSpec, authority: str, overhead_cap: float) -> "Facts":
@@ -72,6 +74,7 @@ class Facts(Message):
             overhead_cap=overhead_cap,
             seed=spec.seed,
             regime=spec.regime,
+            workload=spec.workload,
         )
 
     def for_strategy(self) -> JobFacts:
@@ -86,6 +89,7 @@ class Facts(Message):
             overhead_cap=self.overhead_cap,
             seed=self.seed,
             regime=self.regime,
+            workload=self.workload,
         )
 
 
