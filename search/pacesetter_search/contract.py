@@ -43,6 +43,8 @@ from pacesetter.protocol import (
 from pacesetter.schedules import Schedule, Tier
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from pacesetter_search.memory.records import FoundPeak
+
 State: TypeAlias = dict[str, JsonValue]
 
 
@@ -207,6 +209,11 @@ class Strategy(ABC):
         if isinstance(body, Acknowledgement):
             return body.status != "applied"
         return not isinstance(body, Measurements | Notice)
+
+    def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
+        """Return what the probes of a job that has ended say of its best peak; empty where none do."""
+        del state, job
+        return ()
 
     @abstractmethod
     def initial(self, job: JobFacts) -> State:

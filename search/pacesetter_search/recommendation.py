@@ -13,7 +13,8 @@ from pacesetter.schedules import WSD, Linear, Schedule, Warmup
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pacesetter_search.transfer.hinge import hinge_batch
-from pacesetter_search.transfer.peak import Z50, Z90, Optimum, PeakModel, PeakPrediction
+from pacesetter_search.transfer.peak import Z50, Z90, PeakModel, PeakPrediction
+from pacesetter_search.transfer.places import Optimum
 from pacesetter_search.transfer.published import (
     LAWS,
     PublishedLaw,

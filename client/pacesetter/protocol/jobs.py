@@ -65,6 +65,8 @@ class ParameterGroup(Message):
     name: Name
     base_lr: float = Field(gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    """Of SGD's buffer: the rate acts as one ``1 / (1 - momentum)`` times as large."""
     parameters: int = Field(default=0, ge=0)
     """Number of scalars in the group."""
     control: Name = "all"

@@ -88,10 +88,17 @@ class Group:
             name=self.name,
             base_lr=self.base_lr,
             weight_decay=float(holder.get("weight_decay", 0.0) or 0.0),
+            momentum=_momentum(holder),
             parameters=sum(parameter.numel() for parameter in holder["params"]),
             control=self.control,
             optimizer=type(self.optimizer).__name__,
         )
+
+
+def _momentum(holder: Mapping[str, Any]) -> float:
+    """Return SGD's momentum; 0 where there is none, or what has that name is something else."""
+    value = holder.get("momentum", 0.0)
+    return float(value) if isinstance(value, int | float) and 0.0 <= value < 1.0 else 0.0
 
 
 @dataclass(slots=True)

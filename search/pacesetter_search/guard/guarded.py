@@ -38,6 +38,7 @@ from pacesetter_search.guard.memory import GuardMemory, Held
 from pacesetter_search.guard.parameters import GuardParameters
 from pacesetter_search.guard.recovery import WORDS, Recovery
 from pacesetter_search.guard.watching import watched
+from pacesetter_search.memory.records import FoundPeak
 
 
 class Guarded(Strategy):
@@ -66,6 +67,10 @@ class Guarded(Strategy):
     def decides_on(self, body: Body) -> bool:
         """Whether this event may lead to a decision, of the strategy or of the guard."""
         return isinstance(body, SegmentEnded) or self.strategy.decides_on(body)
+
+    def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
+        """Return what the strategy's probes say."""
+        return self.strategy.found_peaks(_opened(state)[1], job)
 
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event."""

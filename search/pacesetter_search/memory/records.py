@@ -14,14 +14,16 @@ class _Record(BaseModel):
 
 
 class FoundPeak(_Record):
-    """Where a run's own probes put the best peak of its whole budget, as far as they alone say.
+    """Where complete short runs of a job put their best peak, as far as they alone say.
 
     Nothing that was believed before them is in it: what is learned of one run must not come back as if a second one
     had found it.
     """
 
+    share: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Length of those runs, as a share of the job's budget."""
     log2_lr: Finite
-    """At the shape of a linear decay."""
+    """At the shape of a linear decay, as the first group's optimizer takes it."""
     sd: Positive
     """Octaves."""
 
@@ -46,6 +48,8 @@ class RunRecord(_Record):
     """Highest rate of the first group on the main line."""
     shape_octaves: Finite = 0.0
     """Octaves that the best peak of the run's shape lies above that of a linear decay, by the convex bound."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Of SGD's buffer."""
     weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     final_loss: Finite | None = None
     """What it ended with: the last validation, else the mean training loss of the last twentieth. None: it diverged."""
@@ -53,4 +57,4 @@ class RunRecord(_Record):
     """Whether that is of a validation."""
     completed: bool = True
     """Whether it ended with its budget."""
-    found: FoundPeak | None = None
+    found: tuple[FoundPeak, ...] = ()

@@ -1,34 +1,42 @@
-r"""Where the best peak of a family lies, from its own measured optima and from what is known of all.
+r"""Where the best peak lies, from measured optima and from what is known of all.
 
 A Bayesian linear model of log2 of the peak learning rate with the hinge in the batch,
 
 .. math::
-    \theta^* = c + a_N \log_2 N / N_0 + a_D \log_2 D / D_0 + a_B (h(B, D) - h_0) + s_w \log_2 m + s_L \log_2 m_L,
-    \quad h = \log_2 \min(B, \kappa D^{.571})
+    \theta^* = c + u_f + v + a_N \log_2 \frac{N}{N_0} + a_D \log_2 \frac{D}{D_0} + a_B (h(B, D) - h_0)
+        + s_w \log_2 m + s_L \log_2 m_L, \quad h = \log_2 \min(B, \kappa D^{.571})
 
-in closed form; kappa on a grid, mixed by its evidence. Without data it is the hinge law, as sure as labs agree.
+in closed form, with an effect :math:`u_f` of each family of runs and a scatter :math:`v` that near places share; kappa
+and the size of the scatter are on a grid, mixed by their evidence. Without data it is the hinge law, as sure as labs
+agree.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
+from pacesetter.protocol import Parametrization
 
 from pacesetter_search.laws.curves import FloatArray
-from pacesetter_search.transfer.hinge import BATCH_FACTOR, BATCH_POWER, hinge_batch, hinge_peak
-
-Parametrization = Literal["standard", "mup"]
+from pacesetter_search.transfer.hinge import BATCH_FACTOR, hinge_batch, hinge_peak
+from pacesetter_search.transfer.places import Optimum, Places
 
 REFERENCE_PARAMETERS, REFERENCE_TOKENS = 2.0**28, 2.0**34
-"""Amid the fitted grid: at a far reference the intercept and the slopes would not be told apart."""
+REFERENCE = Optimum(
+    REFERENCE_PARAMETERS, REFERENCE_TOKENS, hinge_batch(REFERENCE_TOKENS, factor=1e3), 1.0
+)
+"""Amid the fitted grid, above every hinge: at a far reference the anchor and the slopes would not be told apart."""
 
 LABS_SD = 0.45
 """Octaves between labs: the hinge law against six optima of another code, .41."""
 
-NAMES = ("anchor", "parameters", "tokens", "batch", "width", "depth")
+FAMILY_SD = LABS_SD / math.sqrt(2.0)
+"""Octaves between families: half of the variance between labs, the other half being a lab's own. Nobody measured it."""
+
+NAMES = ("anchor", "parameters", "tokens", "batch", "width", "depth", "family", "model")
 PRIORS: dict[Parametrization, tuple[tuple[float, float], ...]] = {
     "standard": ((-0.65, 0.10), (-0.29, 0.06), (0.75, 0.12), (-1.0, 0.25), (-0.3, 0.4)),
     "mup": ((0.0, 0.10), (-0.29, 0.06), (0.75, 0.12), (0.0, 0.10), (0.0, 0.10)),
@@ -37,37 +45,20 @@ PRIORS: dict[Parametrization, tuple[tuple[float, float], ...]] = {
 depth alone. [mup-and-ray 2.3]"""
 
 KAPPA_SD = 0.5
-KAPPAS = 20
-LEAST_SD = 0.15
-"""Of one optimum around the model, in octaves: seeds and the parabola."""
+KAPPAS = 10
+
+SCATTERS = ((0.15, 0.6), (0.25, 0.3), (0.4, 0.1))
+"""Of runs around the model, in octaves, with prior weights: what the features do not tell. The first is what Step Law's
+cells show, the others leave room for runs that are less alike."""
+
+SEEDS_SD = 0.1
+"""Octaves that seeds and the parabola move a measured optimum by, beside what it says of itself: with the first scatter
+.18, as Step Law's cells have."""
 
 EXTRAPOLATED = 0.05
 """What an octave outside of the evidence adds to that."""
 
 Z50, Z90 = 0.6745, 1.6449
-
-
-@dataclass(frozen=True, slots=True)
-class Optimum:
-    """A measured best peak: of a sweep at one size, budget and batch.
-
-    Attributes:
-        parameters: Without embeddings.
-        tokens: Of the whole run.
-        batch: Tokens of an optimizer step.
-        lr: The best peak.
-        sd: Octaves that it is known to; 0: as well as the model's own scatter.
-        width: Over the base width; 1 where sizes differ by parameters only.
-        depth: Over the base depth.
-    """
-
-    parameters: float
-    tokens: float
-    batch: float
-    lr: float
-    sd: float = 0.0
-    width: float = 1.0
-    depth: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,8 @@ class PeakPrediction:
     Attributes:
         mean: Octaves, that is log2 of a learning rate.
         sd: Octaves.
-        terms: Variance by what it comes from, in octaves squared, largest first.
+        terms: Variance by what it comes from, in octaves squared, largest first. What two of them share is in neither,
+            so they do not add up to the whole.
     """
 
     mean: float
@@ -89,13 +81,34 @@ class PeakPrediction:
         return math.exp2(self.mean - z * self.sd), math.exp2(self.mean + z * self.sd)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """What the optima say under one hinge and one scatter."""
+
+    kappa: float
+    scatter: float
+    log_evidence: float
+    rows: FloatArray
+    lower: FloatArray
+    """Cholesky factor of the optima's covariance, (n, n)."""
+    weights: FloatArray
+    """That covariance's inverse times how far the optima are from what was expected, (n,)."""
+    mean: FloatArray
+    covariance: FloatArray
+    """Of anchor and slopes, (6,) and (6, 6)."""
+
+
 class PeakModel:
-    """The model of one family, fitted to its optima.
+    """The model of what is trained alike, fitted to its optima.
 
     Args:
         optima: None, one or many; all of one optimizer, regime and parametrisation.
         parametrization: ``mup``: then sizes are told by width and depth, and ``anchor`` is needed without optima.
-        anchor: log2 of the peak at the reference and its sd; None: the hinge law, .45 octaves.
+        anchor: log2 of the peak at the reference and its sd; None: the hinge law, .45 octaves with the family's effect.
+        reference: Where the anchor is known; by default amid Step Law's grid, at the batch where it saturates.
+        family_sd: Octaves between families.
+        doubt: Times their sd that the slopes' priors are doubted: they are of language models of 60 million parameters
+            and more, on data seen once.
 
     Raises:
         ValueError: An optimum has an impossible count, or a rate that is not above 0.
@@ -107,117 +120,145 @@ class PeakModel:
         *,
         parametrization: Parametrization = "standard",
         anchor: tuple[float, float] | None = None,
+        reference: Optimum = REFERENCE,
+        family_sd: float = FAMILY_SD,
+        doubt: float = 1.0,
     ) -> None:
         for one in optima:
-            _check(one)
+            one.check()
         self.optima = tuple(optima)
-        batch = hinge_batch(REFERENCE_TOKENS)
-        law = math.log2(hinge_peak(REFERENCE_PARAMETERS, REFERENCE_TOKENS, batch))
-        first = (law, LABS_SD) if anchor is None else anchor
-        mean, sd = zip(first, *PRIORS[parametrization], strict=True)
+        first = anchor or (_law_at_reference(), math.sqrt(LABS_SD**2 - FAMILY_SD**2))
+        slopes = [(mean, doubt * sd) for mean, sd in PRIORS[parametrization]]
+        mean, sd = zip(first, *slopes, strict=True)
         self._mean, self._variance = np.array(mean), np.diag(np.square(sd))
-        self._fits = [self._fitted(kappa) for kappa in self._kappas()]
-        evidence = np.array([fit[0] for fit in self._fits])
+        self._family_variance = family_sd**2
+        self._reference = Places.of([reference])
+        self._places = Places.of(self.optima)
+        self._noise = np.array([SEEDS_SD**2 + one.sd**2 for one in self.optima])
+        self._logs = np.array([math.log2(one.lr) for one in self.optima])
+        self._fits = [fit for kappa in _kappas() for fit in self._fitted(kappa)]
+        evidence = np.array([fit.log_evidence for fit in self._fits])
         shares = np.exp(evidence - evidence.max())
         self._shares = shares / shares.sum()
 
     def predict(self, target: Optimum) -> PeakPrediction:
         """Return where the best peak of ``target`` lies; its ``lr`` and ``sd`` are not looked at."""
-        scatter = LEAST_SD + EXTRAPOLATED * self._outside(target)
-        means, variances, parts = [], [], []
-        for kappa, (_, mean, covariance) in zip(self._kappas(), self._fits, strict=True):
-            row = _features(target, kappa)
-            means.append(float(row @ mean))
-            variances.append(float(row @ covariance @ row))
-            parts.append(row**2 * np.diag(covariance))
+        place = Places.of([target])
+        views = [_View(self, fit, place) for fit in self._fits]
+        means = np.array([view.mean for view in views])
         middle = float(self._shares @ means)
-        spread = float(self._shares @ np.square(np.array(means) - middle))
-        variance = float(self._shares @ variances) + spread + scatter**2
-        terms = dict(zip(NAMES, map(float, self._shares @ np.array(parts)), strict=True))
-        terms["hinge"], terms["model"] = spread, scatter**2
+        spread = float(self._shares @ np.square(means - middle))
+        outside = place.outside(self._places if self.optima else _CENTRE)
+        beyond = SEEDS_SD**2 + (EXTRAPOLATED * outside) ** 2
+        total = float(self._shares @ [view.variance for view in views]) + spread + beyond
+        parts = self._shares @ np.array([view.parts for view in views])
+        terms = dict(zip(NAMES, map(float, parts), strict=True))
+        terms["hinge"] = spread
+        terms["model"] += beyond
         ordered = dict(sorted(terms.items(), key=lambda item: -item[1]))
-        return PeakPrediction(middle, math.sqrt(variance), ordered)
+        return PeakPrediction(middle, math.sqrt(total), ordered)
 
     def influence(self, target: Optimum) -> list[float]:
         """Return for each optimum by how many octaves the prediction moves when it moves by one."""
-        if not self.optima:
-            return []
-        moved = np.array([_features(target, kappa) @ self._gain(kappa) for kappa in self._kappas()])
-        return [float(value) for value in self._shares @ moved]
+        place = Places.of([target])
+        views = [_View(self, fit, place) for fit in self._fits]
+        means = np.array([view.mean for view in views])
+        # A move also changes which hinge and scatter are believed: log evidence falls by the fit's weights.
+        away = self._shares * (means - self._shares @ means)
+        believed = away @ np.array([fit.weights for fit in self._fits])
+        moved = self._shares @ np.array([view.gains for view in views])
+        return [float(value) for value in moved - believed]
 
-    def _kappas(self) -> list[float]:
-        """Return the grid of hinges: equal shares of the prior."""
-        places = [(place + 0.5) / KAPPAS for place in range(KAPPAS)]
-        return [BATCH_FACTOR * 2.0 ** (KAPPA_SD * NormalDist().inv_cdf(place)) for place in places]
+    def slopes(self) -> dict[str, tuple[float, float]]:
+        """Return mean and sd of each slope, in octaves an octave, by name."""
+        means = np.array([fit.mean for fit in self._fits])
+        variances = np.array([np.diag(fit.covariance) for fit in self._fits])
+        middle = self._shares @ means
+        sds = np.sqrt(self._shares @ (variances + np.square(means - middle)))
+        pairs = zip(NAMES[1:6], middle[1:], sds[1:], strict=True)
+        return {name: (float(mean), float(sd)) for name, mean, sd in pairs}
 
-    def _rows(self, kappa: float) -> FloatArray:
-        return np.array([_features(one, kappa) for one in self.optima])
+    def rows(self, places: Places, kappa: float) -> FloatArray:
+        """Return what multiplies anchor and slopes at places, (n, 6)."""
+        slopes = places.features(kappa) - self._reference.features(kappa)
+        return np.column_stack((np.ones(len(slopes)), slopes))
 
-    def _total(self, rows: FloatArray) -> FloatArray:
-        """Return the covariance of what was seen, (n, n)."""
-        noise = np.diag([LEAST_SD**2 + one.sd**2 for one in self.optima])
-        total: FloatArray = rows @ self._variance @ rows.T + noise
-        return total
-
-    def _gain(self, kappa: float) -> FloatArray:
-        """Return what turns a difference from what was expected into one of the coefficients, (6, n)."""
-        rows = self._rows(kappa)
-        gain: FloatArray = np.linalg.solve(self._total(rows), rows @ self._variance).T
-        return gain
-
-    def _fitted(self, kappa: float) -> tuple[float, FloatArray, FloatArray]:
-        """Return log evidence, mean and covariance of the coefficients at one hinge."""
-        if not self.optima:
-            return 0.0, self._mean, self._variance
-        rows, gain = self._rows(kappa), self._gain(kappa)
-        total = self._total(rows)
-        off = np.array([math.log2(one.lr) for one in self.optima]) - rows @ self._mean
-        _, logdet = np.linalg.slogdet(total)
-        evidence = -0.5 * float(off @ np.linalg.solve(total, off) + logdet)
-        return evidence, self._mean + gain @ off, self._variance - gain @ rows @ self._variance
-
-    def _outside(self, target: Optimum) -> float:
-        """Return how many octaves the target lies outside of the optima, in parameters and tokens together."""
-        known = self.optima or (_CENTRE,)
-        return sum(
-            max(0.0, min(math.log2(value(one)) for one in known) - math.log2(value(target)))
-            + max(0.0, math.log2(value(target)) - max(math.log2(value(one)) for one in known))
-            for value in (_parameters, _tokens)
-        )
+    def _fitted(self, kappa: float) -> list[_Fit]:
+        """Return the fits at one hinge, one for each scatter."""
+        rows = self.rows(self._places, kappa)
+        linear = rows @ self._variance @ rows.T + np.diag(self._noise)
+        linear += self._family_variance * self._places.related(self._places)
+        near = self._places.nearness(self._places)
+        off = self._logs - rows @ self._mean
+        fits = []
+        for scatter, weight in SCATTERS:
+            lower = np.linalg.cholesky(linear + scatter**2 * near)
+            weights = _solve(lower, off)
+            gain = _solve(lower, rows @ self._variance).T
+            evidence = -0.5 * float(off @ weights) - float(np.log(np.diag(lower)).sum())
+            mean, left = self._mean + gain @ off, self._variance - gain @ rows @ self._variance
+            evidence += math.log(weight)
+            fits.append(_Fit(kappa, scatter, evidence, rows, lower, weights, mean, left))
+        return fits
 
 
-_CENTRE = Optimum(REFERENCE_PARAMETERS, REFERENCE_TOKENS, hinge_batch(REFERENCE_TOKENS), 1.0)
+class _View:
+    """A place under one fit."""
+
+    def __init__(self, model: PeakModel, fit: _Fit, place: Places) -> None:
+        self._model, self._fit = model, fit
+        self._row = model.rows(place, fit.kappa)[0]
+        self._of_family = model._family_variance * place.related(model._places)[0]
+        self._of_scatter = fit.scatter**2 * place.nearness(model._places)[0]
+        linear = fit.rows @ model._variance @ self._row
+        self._shared = linear + self._of_family + self._of_scatter
+
+    @cached_property
+    def gains(self) -> FloatArray:
+        """By how much the mean moves with each optimum, (n,)."""
+        return _solve(self._fit.lower, self._shared)
+
+    @property
+    def mean(self) -> float:
+        """What is expected there."""
+        expected = self._row @ self._model._mean + self._shared @ self._fit.weights
+        return float(expected)
+
+    @property
+    def variance(self) -> float:
+        """Of the best peak there."""
+        before = self._row @ self._model._variance @ self._row + self._model._family_variance
+        left = before + self._fit.scatter**2 - self._shared @ self.gains
+        return max(float(left), 0.0)
+
+    @property
+    def parts(self) -> FloatArray:
+        """The variance by what it comes from, (8,)."""
+        slopes = self._row**2 * np.diag(self._fit.covariance)
+        family = self._left(self._model._family_variance, self._of_family)
+        return np.array([*slopes, family, self._left(self._fit.scatter**2, self._of_scatter)])
+
+    def _left(self, before: float, shared: FloatArray) -> float:
+        return before - float(shared @ _solve(self._fit.lower, shared))
 
 
-def _parameters(one: Optimum) -> float:
-    return one.parameters
+_CENTRE = Places.of([REFERENCE])
 
 
-def _tokens(one: Optimum) -> float:
-    return one.tokens
+def _law_at_reference() -> float:
+    batch = hinge_batch(REFERENCE_TOKENS)
+    return math.log2(hinge_peak(REFERENCE_PARAMETERS, REFERENCE_TOKENS, batch))
 
 
-def _features(one: Optimum, kappa: float) -> FloatArray:
-    """Return what multiplies anchor and slopes, (6,)."""
-    hinge = math.log2(min(one.batch, kappa * one.tokens**BATCH_POWER))
-    reference = math.log2(kappa * REFERENCE_TOKENS**BATCH_POWER)
-    return np.array(
-        [
-            1.0,
-            math.log2(one.parameters / REFERENCE_PARAMETERS),
-            math.log2(one.tokens / REFERENCE_TOKENS),
-            hinge - reference,
-            math.log2(one.width),
-            math.log2(one.depth),
-        ]
-    )
+def _kappas() -> list[float]:
+    """Return the grid of hinges: equal shares of the prior."""
+    places = [(place + 0.5) / KAPPAS for place in range(KAPPAS)]
+    return [BATCH_FACTOR * 2.0 ** (KAPPA_SD * NormalDist().inv_cdf(place)) for place in places]
 
 
-def _check(one: Optimum) -> None:
-    counts = (one.parameters, one.tokens, one.batch, one.lr, one.width, one.depth)
-    if not all(math.isfinite(count) and count > 0.0 for count in counts) or not one.sd >= 0.0:
-        raise ValueError(
-            f"{one} is impossible; counts, rates and ratios are above 0, an sd is not below it"
-        )
-    if one.batch > one.tokens:
-        raise ValueError(f"{one} has a batch larger than its tokens; give both in tokens")
+def _solve(lower: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the inverse of ``lower lower^T`` times ``right``."""
+    from scipy.linalg import cho_solve
+
+    solved: FloatArray = cho_solve((lower, True), right, check_finite=False)
+    return solved

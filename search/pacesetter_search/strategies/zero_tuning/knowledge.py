@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pacesetter.judgement import highest_multiplier
-from pacesetter.schedules import Cosine, Schedule
+from pacesetter.schedules import Cosine, Linear, Schedule
 
 from pacesetter_search.contract import JobFacts
 from pacesetter_search.laws import step_law_peak
+from pacesetter_search.memory.prior import PeakPrior
 from pacesetter_search.strategies.zero_tuning import prior as priors
 from pacesetter_search.strategies.zero_tuning import range_test, shapes
 from pacesetter_search.strategies.zero_tuning.evidence import RangeEvidence
@@ -55,7 +56,7 @@ def gather(job: JobFacts, memory: Memory, parameters: ZeroTuningParameters) -> K
     """Return what memory and registration say together."""
     total, places = job.budget.total, ladder(job)
     rungs, start = scored(memory.measured, memory.start, total)
-    before = prior_of(job, parameters)
+    before = prior_of(job, parameters, memory.remembered)
     nearest = min(places, key=lambda place: abs(place - before.range_horizon), default=None)
     before = replace(before, range_horizon=nearest or before.range_horizon)
     turn, evidence = memory.turn, None
@@ -69,8 +70,10 @@ def gather(job: JobFacts, memory: Memory, parameters: ZeroTuningParameters) -> K
     return Knowledge(posterior, places, start, _slope(posterior), spent)
 
 
-def prior_of(job: JobFacts, parameters: ZeroTuningParameters) -> priors.Prior:
-    """Return the prior of a job, with the rate that was given if somebody chose it."""
+def prior_of(
+    job: JobFacts, parameters: ZeroTuningParameters, remembered: PeakPrior | None = None
+) -> priors.Prior:
+    """Return the prior of a job, with the rate that was given if somebody chose it, and what other jobs said."""
     given = shapes.given(job)
     chosen = not priors.is_torch_default(job.groups[0].optimizer, math.exp2(given))
     hint = given - shapes.octaves_from_rungs(job.base) if chosen else None
@@ -80,6 +83,19 @@ def prior_of(job: JobFacts, parameters: ZeroTuningParameters) -> priors.Prior:
         trust_octaves=parameters.trust_octaves,
         hint=hint,
         law=published(job),
+        remembered=None if remembered is None else _at_rungs(job, remembered),
+    )
+
+
+def _at_rungs(job: JobFacts, remembered: PeakPrior) -> priors.Remembered:
+    """Return what is remembered as the job's optimizer takes it, at the rungs' shape."""
+    shift = shapes.octaves_from_rungs(Schedule(length=1000, body=Linear()))
+    return priors.Remembered(
+        log2_lr=remembered.log2_lr - shift + math.log2(1.0 - job.groups[0].momentum),
+        sd=remembered.sd,
+        weight=priors.likeness(remembered.runs),
+        drift=remembered.drift,
+        drift_sd=remembered.drift_sd,
     )
 
 

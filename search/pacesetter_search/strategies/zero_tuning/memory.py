@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pacesetter_search.contract import State
 from pacesetter_search.losses import is_loss
+from pacesetter_search.memory.prior import PeakPrior
 from pacesetter_search.strategies.zero_tuning.overfitting import Point
 from pacesetter_search.strategies.zero_tuning.scores import Measured
 
@@ -114,6 +115,8 @@ class Memory(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_assignment=False)
 
+    remembered: PeakPrior | None = None
+    """What other jobs of the project said of the best rate when this one registered."""
     live: list[Sent] = []
     """Segments sent and not yet over, oldest first."""
     window: Window | None = None

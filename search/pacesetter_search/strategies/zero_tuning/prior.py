@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from pacesetter_search.contract import JobFacts
+from pacesetter_search.transfer.practice import FIELD_SD, field_default
 
 SHAPE_COOLDOWN = 0.5
 """Cooldown of the rungs, and of the main line where the strategy chooses its shape: WSD over the last half forgives a
@@ -47,26 +48,6 @@ TORCH_DEFAULTS = {
 }
 """``lr`` of torch 2.13's optimizers when none is passed: such a rate is no statement of the user's."""
 
-FIELD_DEFAULTS = {
-    "SGD": 0.05,
-    "Adam": 2e-3,
-    "AdamW": 2e-3,
-    "NAdam": 2e-3,
-    "RAdam": 2e-3,
-    "Adamax": 2e-3,
-    "RMSprop": 2e-3,
-    "Adagrad": 1e-2,
-    "Adadelta": 1.0,
-    "Lion": 3e-4,
-    "Muon": 2e-2,
-}
-"""Where practice starts with each optimizer, between large language models and small nets."""
-
-ANY_DEFAULT = 2e-3
-FIELD_SD = 3.0
-"""Octaves that the best rate lies from the field's default (published tables span 1e-5 to .1 for Adam alone)."""
-
-
 LAW_WEIGHT, LAW_SD = 0.7, 0.75
 """How far a published law of the peak is believed inside its range, and octaves that the best rate lies from it there:
 its own regret is .1 % (Step Law grid), but batch, warm-up, decay and the count of embeddings are the job's own."""
@@ -83,6 +64,26 @@ class Component:
     weight: float
     mean: float
     sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What other jobs of the project say of the best rate at the whole budget, as ``log2`` at the rungs' shape."""
+
+    log2_lr: float
+    sd: float
+    weight: float
+    """Probability that this job is like them."""
+    drift: float
+    drift_sd: float
+
+
+def likeness(runs: int) -> float:
+    """Return how probable it is that a job is like ``runs`` others of its family, none of which was unlike the others.
+
+    It is Laplace's rule, with one of each seen beforehand.
+    """
+    return (runs + 1.0) / (runs + 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def prior_for(
     trust_octaves: float,
     hint: float | None,
     law: float | None = None,
+    remembered: Remembered | None = None,
 ) -> Prior:
     """Return the prior of a job.
 
@@ -140,9 +142,14 @@ def prior_for(
         trust_octaves: Its standard deviation.
         hint: The given rate as ``log2`` at the rungs' shape; None if nobody chose it.
         law: What a published law says, likewise; None outside of its range.
+        remembered: What other jobs of the project say; None if there are none.
     """
     mean, sd, noise = drift_of(epochs(job))
     parts = field_of(job.groups[0].optimizer, law)
+    if remembered is not None:
+        rest = (replace(part, weight=part.weight * (1.0 - remembered.weight)) for part in parts)
+        parts = (Component(remembered.weight, remembered.log2_lr, remembered.sd), *rest)
+        mean, sd = remembered.drift, remembered.drift_sd
     if hint is not None and trust > 0.0:
         rest = (replace(part, weight=part.weight * (1.0 - trust)) for part in parts)
         parts = (
@@ -159,7 +166,7 @@ def field_of(optimizer: str, law: float | None) -> tuple[Component, ...]:
         optimizer: Name of its class, for where practice starts.
         law: What a published law says, as ``log2`` at the rungs' shape; None outside of its range.
     """
-    centre = math.log2(FIELD_DEFAULTS.get(optimizer, ANY_DEFAULT))
+    centre = math.log2(field_default(optimizer))
     if law is None:
         return (Component(1.0, centre, FIELD_SD),)
     return (

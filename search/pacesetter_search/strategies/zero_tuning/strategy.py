@@ -18,6 +18,7 @@ from pacesetter.protocol import (
     SegmentEnded,
 )
 from pacesetter.schedules import Tier
+from pydantic import ValidationError
 
 from pacesetter_search.contract import (
     Advance,
@@ -32,9 +33,12 @@ from pacesetter_search.contract import (
     State,
     Strategy,
 )
+from pacesetter_search.memory.prior import PEAK, PeakPrior
+from pacesetter_search.memory.records import FoundPeak
 from pacesetter_search.strategies import probing
 from pacesetter_search.strategies.zero_tuning import handover, range_test, watching
 from pacesetter_search.strategies.zero_tuning.decision import Decision
+from pacesetter_search.strategies.zero_tuning.finding import found_peaks
 from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
@@ -45,6 +49,7 @@ from pacesetter_search.strategies.zero_tuning.reading import (
     read_range_test,
     read_rung,
 )
+from pacesetter_search.strategies.zero_tuning.scores import scored
 
 _NEVER_AGAIN = probing.NEVER_AGAIN - {"ROLLBACK_NOT_ALLOWED"}
 """Refusals that the next probe would meet as well. Probes that leave the untrained main line need no rollback of it."""
@@ -88,6 +93,12 @@ class ZeroTuning(Strategy):
         begins = isinstance(body, Acknowledgement) and body.status == "applied"
         return super().decides_on(body) or (begins and self._parameters.then != "schedule")
 
+    def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
+        """Return what the rungs say by themselves."""
+        memory = Memory.model_validate(state)
+        rungs, start = scored(memory.measured, memory.start, job.budget.total)
+        return found_peaks(rungs, start)
+
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent, nothing known."""
         del job
@@ -108,6 +119,7 @@ class ZeroTuning(Strategy):
                 fold(memory, body)
                 watching.tally(memory, body)
             case Registered():
+                _remember(body, memory, decision)
                 decision.go_on(when="now")
             case SegmentEnded():
                 self._ended(body, memory, decision)
@@ -149,6 +161,24 @@ class ZeroTuning(Strategy):
         else:
             read_rung(body, sent, window, memory, decision)
         decision.go_on()
+
+
+def _remember(body: Registered, memory: Memory, decision: Decision) -> None:
+    """Take what other jobs said, which stays as it is from here on."""
+    said = body.priors.get(PEAK)
+    if said is None:
+        return
+    try:
+        memory.remembered = PeakPrior.model_validate(said)
+    except ValidationError as error:
+        decision.note("not_remembered", f"what other jobs said cannot be read: {error}")
+        return
+    prior = memory.remembered
+    text = (
+        f"{prior.runs} runs of the family, and what else is known, put the best peak of a linear decay at "
+        f"{2.0**prior.log2_lr:.3g} (sd {prior.sd:.2g} octaves)"
+    )
+    decision.note("remembered", text, **prior.model_dump(mode="json"))
 
 
 def _acknowledged(body: Acknowledgement, memory: Memory, decision: Decision) -> None:

@@ -17,8 +17,9 @@ from pacesetter_search.strategies.zero_tuning.knowledge import (
 )
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
-from pacesetter_search.strategies.zero_tuning.prior import FIELD_SD, SLOPE_MEAN, drift_of
+from pacesetter_search.strategies.zero_tuning.prior import SLOPE_MEAN, drift_of
 from pacesetter_search.strategies.zero_tuning.scores import Measured, scored
+from pacesetter_search.transfer.practice import FIELD_SD
 
 from tests.search.support.simulator import job_facts
 

@@ -1,0 +1,146 @@
+"""What the runs of a project say of the best peak of one to come."""
+
+import math
+from collections.abc import Sequence
+
+from pacesetter.protocol import Regime, Workload
+from pydantic import BaseModel, ConfigDict, Field
+
+from pacesetter_search.memory.kinds import SCALE, Kind
+from pacesetter_search.memory.optima import Remembered, optima_of
+from pacesetter_search.memory.records import RunRecord
+from pacesetter_search.transfer.peak import PeakModel
+from pacesetter_search.transfer.places import Optimum
+from pacesetter_search.transfer.practice import FIELD_SD, field_default
+
+PEAK = "peak"
+"""Under which name a job's first event carries it."""
+
+MOST = 100
+"""Optima that one answer rests on: the nearest."""
+
+SHOWN = 20
+"""Runs that are named with it."""
+
+FAMILIES_SD = 0.7
+"""Octaves between families where no law is known; between labs that train language models it is .45."""
+
+DOUBT = 2.5
+"""How far the slopes of large language models are doubted elsewhere: small ones at one batch lose .5 octaves a doubling
+of the steps (sd .25) and not .29, and where data repeat there is no rule."""
+
+
+class PeakSource(BaseModel):
+    """A run that the answer rests on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    weight: float
+    """Octaves that the answer moves when all that this run says moves by one."""
+
+
+class PeakPrior(BaseModel):
+    """The best peak of a run to come, at the shape of a linear decay and without momentum."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    log2_lr: float
+    sd: float = Field(gt=0.0)
+    """Octaves."""
+    drift: float
+    drift_sd: float
+    """Octaves that the best peak falls a doubling of the tokens at one batch."""
+    runs: int
+    """Runs of the same family that it rests on."""
+    sources: tuple[PeakSource, ...]
+    """The heaviest, heaviest first."""
+
+
+def peak_prior(
+    records: Sequence[RunRecord],
+    workload: Workload,
+    *,
+    regime: Regime,
+    optimizer: str,
+    tokens: float,
+) -> PeakPrior | None:
+    """Return what ``records`` say of the best peak of a workload; None where none of them says anything of it.
+
+    Args:
+        records: Runs of the project, of any kind; those of another kind are not looked at.
+        workload: With parameters and batch.
+        regime: Of the run to come.
+        optimizer: Of its first group, without momentum.
+        tokens: Of its budget.
+    """
+    kind = Kind.of(workload, regime, optimizer)
+    if workload.parameters is None or workload.batch_tokens is None:
+        return None
+    target = Optimum(
+        workload.parameters,
+        tokens,
+        min(workload.batch_tokens, tokens),
+        1.0,
+        width=workload.width_ratio,
+        depth=workload.depth_ratio,
+        family=workload.family,
+    )
+    remembered = _nearest(optima_of(kind.of_this(records)), target)
+    if not remembered:
+        return None
+    model = model_of(kind, [each.optimum for each in remembered], target)
+    found, drift = model.predict(target), model.slopes()["tokens"]
+    same = {
+        source
+        for each in remembered
+        if each.optimum.family == target.family
+        for source in each.sources
+    }
+    return PeakPrior(
+        log2_lr=found.mean,
+        sd=found.sd,
+        drift=-drift[0],
+        drift_sd=drift[1],
+        runs=len(same),
+        sources=_weighed(remembered, model.influence(target)),
+    )
+
+
+def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakModel:
+    """Return the model of a kind: the published law and its slopes where they apply, else practice, and wide slopes."""
+    if kind.lawful and min(one.parameters for one in (*optima, target)) >= SCALE:
+        return PeakModel(optima)
+    return PeakModel(
+        optima,
+        parametrization=kind.parametrization,
+        anchor=(math.log2(field_default(kind.optimizer)), FIELD_SD),
+        reference=target,
+        family_sd=FAMILIES_SD,
+        doubt=DOUBT,
+    )
+
+
+def _nearest(remembered: Sequence[Remembered], target: Optimum) -> list[Remembered]:
+    """Return the optima that are nearest to the target, those of its family first."""
+
+    def apart(each: Remembered) -> tuple[bool, float]:
+        one = each.optimum
+        octaves = (
+            math.log2(one.parameters / target.parameters),
+            math.log2(one.tokens / target.tokens),
+            math.log2(one.batch / target.batch),
+        )
+        return one.family != target.family, math.hypot(*octaves)
+
+    return sorted(remembered, key=apart)[:MOST]
+
+
+def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
+    """Return what each run weighs; what several runs tell together is shared among them."""
+    total: dict[str, float] = {}
+    for each, weight in zip(remembered, weights, strict=True):
+        for source in each.sources:
+            total[source] = total.get(source, 0.0) + weight / len(each.sources)
+    ordered = sorted(total.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return tuple(PeakSource(id=source, weight=weight) for source, weight in ordered[:SHOWN])

@@ -1,0 +1,44 @@
+"""Runs of a family whose best peak is known, as they would have been recorded."""
+
+import math
+from typing import Any
+
+from pacesetter.protocol import Objective, Workload
+from pacesetter_search.memory import FoundPeak, RunRecord
+
+PARAMETERS, BATCH = 50_000.0, 512.0
+
+
+def best(parameters: float, tokens: float) -> float:
+    """Return log2 of the best peak of a linear decay, without momentum, in this family."""
+    return -7.0 - 0.6 * math.log2(parameters / PARAMETERS) - 0.45 * math.log2(tokens / 2.0**19)
+
+
+def record(number: int = 0, **given: Any) -> RunRecord:
+    """Return a run of the family ``bytes``; what is given replaces what it has."""
+    workload = {
+        "family": given.pop("family", "bytes"),
+        "parameters": given.pop("parameters", PARAMETERS),
+        "batch_tokens": given.pop("batch", BATCH),
+        "objective": given.pop("objective", Objective()),
+    }
+    fields: dict[str, Any] = {
+        "id": f"curve_{number}",
+        "name": f"run {number}",
+        "source": "job",
+        "workload": Workload(**workload),
+        "regime": "pretrain",
+        "optimizer": "adamw",
+        "steps": 1024,
+        "tokens": 2.0**19,
+        "peak_lr": 2.0**-7,
+        "final_loss": 2.0,
+    }
+    return RunRecord(**{**fields, **given})
+
+
+def found(number: int, tokens: float = 2.0**19, sd: float = 0.3, **given: Any) -> RunRecord:
+    """Return a run whose short ones, a sixteenth as long, found their best peak where it is."""
+    parameters = given.get("parameters", PARAMETERS)
+    peak = FoundPeak(share=1 / 16, log2_lr=best(parameters, tokens / 16.0), sd=sd)
+    return record(number, tokens=tokens, found=(peak,), **given)
