@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pacesetter
 import torch
+from pacesetter.protocol import Regime
 from pacesetter.run.result import Result
 from torch import Tensor
 
@@ -37,6 +38,8 @@ class Steering:
     statistics: tuple[str, ...] = ()
     parts: int = 1
     """Backward passes that a batch is split into."""
+    target: pacesetter.Target | None = None
+    """What the job says of itself: what is remembered of it helps the next one."""
 
 
 class Batches:
@@ -81,6 +84,7 @@ def run_steered(task: Task, steering: Steering, lr: float, steps: int, seed: int
             "snapshot": round(ledger.snapshot_seconds, 3),
             "waiting": round(ledger.waiting_seconds, 3),
         },
+        job=result.job,
         **_decisions(url, result.job),
     )
 
@@ -101,7 +105,8 @@ def _train(
         limits=steering.limits,
         statistics=steering.statistics,
         overhead_cap=steering.cap,
-        regime="rl" if task.kind == "policy" else "other",
+        target=steering.target,
+        regime=_regime(task, steering),
         waiting_seconds=WAITING_SECONDS,
         register_seconds=WAITING_SECONDS,
         seed=seed,
@@ -112,6 +117,12 @@ def _train(
         last = loss.item()
         run.step(loss)
     return run.finish(), math.isfinite(last)
+
+
+def _regime(task: Task, steering: Steering) -> Regime:
+    if steering.target is not None:
+        return steering.target.regime
+    return "rl" if task.kind == "policy" else "other"
 
 
 def _backward(trial: Trial, batch: Any, parts: int) -> Tensor:

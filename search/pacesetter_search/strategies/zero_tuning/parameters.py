@@ -15,6 +15,8 @@ class ZeroTuningParameters(Parameters):
     default for its optimizer is never trusted, because nobody chose it."""
     trust_octaves: float = Field(default=1.0, gt=0.0, le=8.0)
     """How far the best rate lies from the given one, if it is meant. Small with full trust, nothing is probed."""
+    remember: bool = True
+    """Whether what other jobs of the project found counts."""
     margin: float = Field(default=1.0, gt=0.0)
     """Times its cost that a probe must be expected to gain; above 1 buys less."""
     overfitting_guard: bool = True

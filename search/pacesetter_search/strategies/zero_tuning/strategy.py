@@ -166,7 +166,7 @@ class ZeroTuning(Strategy):
 def _remember(body: Registered, memory: Memory, decision: Decision) -> None:
     """Take what other jobs said, which stays as it is from here on."""
     said = body.priors.get(PEAK)
-    if said is None:
+    if said is None or not decision.parameters.remember:
         return
     try:
         memory.remembered = PeakPrior.model_validate(said)

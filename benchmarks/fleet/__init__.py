@@ -1,0 +1,1 @@
+"""Many jobs one after another through one service: what each makes cheaper for the next."""
