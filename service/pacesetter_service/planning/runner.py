@@ -26,8 +26,9 @@ from pacesetter_service.planning.commit import (
 )
 from pacesetter_service.planning.messages import PlanAnswer, PlanRequest
 from pacesetter_service.planning.registry import Registry
-from pacesetter_service.planning.remote import PlannerCrashed, PlanningProcess
+from pacesetter_service.planning.remote import PlanningProcess
 from pacesetter_service.planning.requests import next_request
+from pacesetter_service.processes.parent import ChildCrashed
 
 ATTEMPTS = 2
 """A failure may be the machine's (out of memory), so each decision has a second try."""
@@ -102,8 +103,8 @@ class PlanningLoop:
         await asyncio.sleep(WARM_AFTER_SECONDS)
         try:
             await self._process.start()
-        except PlannerCrashed as error:
-            logger.warning("the planning process did not come up: %s", error)
+        except ChildCrashed as error:
+            logger.warning("%s", error)
 
     async def _poll(self) -> None:
         """Find what another replica left, or what this one did before it was killed."""
@@ -148,8 +149,8 @@ class PlanningLoop:
         began = perf_counter()
         try:
             answer = await self._ask(request)
-        except PlannerCrashed as error:
-            answer = PlanAnswer(error=f"PlannerCrashed: {error}")
+        except ChildCrashed as error:
+            answer = PlanAnswer(error=f"ChildCrashed: {error}")
         if self._observe is not None:
             self._observe(request.strategy, perf_counter() - began)
         if answer.error is not None and self._failed(job) < ATTEMPTS:
