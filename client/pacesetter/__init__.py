@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacesetter.errors import (
     ConfigurationError,
+    CurveError,
     LearningRateConflict,
     PacesetterError,
     RegistrationRefused,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
+    "CurveError",
     "LearningRateConflict",
     "Limits",
     "Objective",

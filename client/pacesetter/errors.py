@@ -5,6 +5,7 @@
     PacesetterError
     |-- ConfigurationError        what was passed to attach() cannot work
     |-- ScheduleError             a schedule spec that cannot be evaluated
+    |-- CurveError                a recorded loss curve that cannot be used
     |-- LearningRateConflict      somebody else moved the learning rate between our write and the step
     |-- SnapshotError             a state cannot be kept or restored
     |   `-- SnapshotTooLarge      it would exceed max_snapshot_bytes
@@ -27,6 +28,16 @@ class ConfigurationError(PacesetterError):
 
 class ScheduleError(PacesetterError):
     """A schedule spec that cannot be evaluated."""
+
+
+class CurveError(PacesetterError, ValueError):
+    """A recorded loss curve that cannot be used: what is wrong with it, a stable code, and what to do."""
+
+    def __init__(self, message: str, *, code: str, hint: str) -> None:
+        super().__init__(_sentences(message, hint))
+        self.detail = message
+        self.code = code
+        self.hint = hint
 
 
 class LearningRateConflict(PacesetterError):
