@@ -1,30 +1,23 @@
 """What schedules would end with, from curves of runs that have ended; the answer names the curves it rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
+from pacesetter.curves import Points
+from pacesetter.curves.points import LONGEST
 from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pacesetter_search.laws import AnnealingLaw, Curve, EnsembleLaw, MultiPowerLaw
+from pacesetter_search.laws import Curve, FittedLaw, Law
 from pacesetter_search.laws.choice import Ranking, rank_schedules, usual_schedules
 from pacesetter_search.laws.curves import FloatArray
+from pacesetter_search.laws.stored import FittedTo, NamedCurve, StoredLaw, fit_stored
+from pacesetter_search.losses import LARGEST_LOSS
 
-LEFT_OUT = 0.02
-"""Share of a run's first steps that no law is about: warm-up, and the fall from the untrained model."""
+BEYOND = 16
+"""Lengths of the longest fitted run beyond which no law is asked: four doublings, which nobody measured."""
 
-MOST_POINTS, FEWEST_POINTS, MOST_IN_ALL = 300, 60, 2400
-"""Points of a curve that are fitted, in blocks of averaged losses: fewer of each where there are many curves."""
-
-MOST_STEPS = 50_000
-"""Steps of a curve in a fit; of a longer run one stands for several."""
-
-MEMORY = 1000.0
-"""Of the annealing law, in steps of the run."""
-
-LONGEST = 100_000_000
 Z90 = 1.6449
 
 
@@ -116,89 +109,90 @@ class Predicted(_Strict):
     """Shrunken relative gain over the reference."""
 
 
-class Used(_Strict):
-    """A curve that was fitted."""
-
-    name: str
-    steps: int
-    points: int
-    residual: float
-    """Mean relative error of the fit on it."""
-
-
 class Predictions(_Strict):
     """The answer, best first."""
 
     candidates: tuple[Predicted, ...]
     refused: dict[str, str]
-    evidence: tuple[Used, ...]
+    evidence: tuple[FittedTo, ...]
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NamedCurve:
-    """A curve under the name that the answer calls it by."""
+class _Fitted(Law):
+    """A law that was fitted before: ranking takes it as it is."""
 
-    name: str
-    curve: Curve
+    def __init__(self, law: FittedLaw) -> None:
+        self.law = law
+
+    def fit(self, curves: Sequence[Curve]) -> FittedLaw:
+        """Return the law, whatever the curves."""
+        del curves
+        return self.law
 
 
 def curves_of(recorded: Sequence[RecordedCurve]) -> list[NamedCurve]:
-    """Return curves ready for a fit: without their first steps, averaged in blocks.
-
-    Raises:
-        ValueError: One has no finite loss left.
-    """
-    most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // max(len(recorded), 1)))
-    return [_curve_of(each, most) for each in recorded]
+    """Return curves that came with a question under their names."""
+    return [NamedCurve(each.name, _points(each)) for each in recorded]
 
 
-def _curve_of(recorded: RecordedCurve, most: int) -> NamedCurve:
-    """Return a curve of at most ``most`` points or so.
-
-    Raises:
-        ValueError: No finite loss is left.
-    """
-    steps = np.array(recorded.steps, dtype=np.float64)
-    rates = np.array(recorded.lrs, dtype=np.float64)
+def _points(recorded: RecordedCurve) -> Points:
     losses = np.array([np.nan if loss is None else loss for loss in recorded.losses])
-    if 0 < recorded.warmup < steps[0]:
-        steps, rates = np.append([0.0, recorded.warmup], steps), np.append([0.0, rates[0]], rates)
-        losses = np.append([np.nan, np.nan], losses)
-    every = np.interp(np.arange(1, int(steps[-1]) + 1), steps, rates)
-    curve = Curve.of(every, steps, losses)
-    curve = curve.after(max(1, int(LEFT_OUT * curve.steps)))
-    return NamedCurve(recorded.name, curve.blocks(max(1, -(-curve.steps // most))))
+    with np.errstate(invalid="ignore"):
+        losses[np.abs(losses) >= LARGEST_LOSS] = np.inf
+    steps, lrs = (np.array(each, dtype=np.float64) for each in (recorded.steps, recorded.lrs))
+    return Points(steps, lrs, losses, recorded.warmup)
 
 
 def predict(
     curves: Sequence[NamedCurve], candidates: dict[str, Candidate], reference: str | None
 ) -> Predictions:
-    """Return the candidates in the order of their expected final losses.
+    """Return the candidates in the order of their expected final losses, by a law fitted to ``curves``.
 
     Raises:
         LawNotFitted: The curves carry no fit.
+        ValueError: There is no candidate, or ``reference`` is none of them; a curve has no finite loss left.
+    """
+    longest = max(one.schedule.length for one in candidates.values())
+    law, evidence = fit_stored(curves, longest)
+    return predict_by(law, candidates, reference, evidence)
+
+
+def predict_by(
+    law: StoredLaw,
+    candidates: dict[str, Candidate],
+    reference: str | None,
+    evidence: tuple[FittedTo, ...],
+) -> Predictions:
+    """Return the candidates in the order of their expected final losses, by a law that was fitted before.
+
+    Args:
+        law: The law.
+        candidates: Schedules by their names.
+        reference: The one that gains are measured against; None: the last in order.
+        evidence: The curves that it was fitted to.
+
+    Raises:
         ValueError: There is no candidate, or ``reference`` is none of them.
     """
-    longest = max(
-        *(each.curve.steps for each in curves),
-        *(one.schedule.length for one in candidates.values()),
-    )
-    factor = -(-longest // MOST_STEPS)
-    law = EnsembleLaw([AnnealingLaw(max(1.0, MEMORY / factor)), MultiPowerLaw()])
-    if max(each.curve.steps for each in curves) < 24 * MEMORY:
-        law = EnsembleLaw()  # a memory of 1/24 of a shorter run
-    thinned = [each.curve.thinned(factor) for each in curves]
-    ranking = rank_schedules(
-        thinned,
-        {name: _rates(one, factor) for name, one in candidates.items()},
-        reference=reference,
-        law=law,
-    )
+    beyond = {
+        name: f"its {one.schedule.length:,} steps are more than {BEYOND} times the {law.longest:,} of the longest "
+        "fitted run"
+        for name, one in candidates.items()
+        if one.schedule.length > BEYOND * law.longest
+    }
+    kept = {name: _rates(one, law.factor) for name, one in candidates.items() if name not in beyond}
+    if not kept:
+        return Predictions(
+            candidates=(), refused=beyond, evidence=evidence, warnings=law.law.warnings
+        )
+    # Nothing is fitted any more: of the curves only the largest rate is looked at.
+    hull = Curve(np.array([law.highest_lr]), np.ones(1), np.ones(1))
+    compared = reference if reference not in beyond else None
+    ranking = rank_schedules([hull], kept, reference=compared, law=_Fitted(law.law))
     return Predictions(
         candidates=tuple(_placed(ranking)),
-        refused=dict(ranking.refused),
-        evidence=tuple(_used(curves, thinned, ranking)),
+        refused=beyond | dict(ranking.refused),
+        evidence=evidence,
         warnings=ranking.warnings,
     )
 
@@ -223,16 +217,3 @@ def _placed(ranking: Ranking) -> list[Predicted]:
         )
         for one in ranking.candidates
     ]
-
-
-def _used(curves: Sequence[NamedCurve], thinned: Sequence[Curve], ranking: Ranking) -> list[Used]:
-    found = []
-    for each, curve in zip(curves, thinned, strict=True):
-        mean = ranking.law.predict(curve.lrs, curve.positions).mean
-        residual = float(np.mean(np.abs(mean - curve.losses) / curve.losses))
-        found.append(
-            Used(
-                name=each.name, steps=each.curve.steps, points=curve.losses.size, residual=residual
-            )
-        )
-    return found

@@ -8,28 +8,14 @@ from pacesetter.schedules.wsd import WSD
 
 from pacesetter_search.contract import JobFacts
 from pacesetter_search.strategies.zero_tuning.prior import RUNG_WARMUP, SHAPE_COOLDOWN
-
-POINTS = 4000
-"""Steps of the grid on which the bound is evaluated; the ratio of two shapes hardly depends on it."""
+from pacesetter_search.transfer.shape import POINTS
+from pacesetter_search.transfer.shape import relative_peak as of_weights
 
 
 def relative_peak(shape: Schedule) -> float:
-    """Return the best peak of a shape by the convex bound, in units of D / (G sqrt(T)) [Schaipp2025, 2501.18965].
-
-    Only ratios of it are used. With T steps of weights ``w`` (peak 1), ``gamma* = sqrt(T1 / T2)``, where ``T1 = 1 / (2
-    sum w)`` and ``T2 = sum w^2 / (2 sum w) + 1/2 sum_k w_k / S_(k+1) Q_k / S_k`` with the tail sums ``S`` of ``w`` and
-    ``Q`` of ``w^2``. At 10,000 steps: linear .9995, cosine .9706, WSD with half .6556, WSD with a fifth .5140.
-    """
-    length = float(shape.length)
-    places = shape.zero + np.arange(POINTS) / POINTS * length
-    weights = shape.over(places) / max(float(shape.over(places).max()), 1e-300)
-    weights = np.maximum(weights, 1e-12)  # a tail at zero adds nothing, and divides by nothing
-    tail = np.cumsum(weights[::-1])[::-1]
-    squares = np.cumsum((weights**2)[::-1])[::-1]
-    first = 1.0 / (2.0 * tail[0])
-    last_iterate = float(np.sum(weights[:-1] / tail[1:] * squares[:-1] / tail[:-1]))
-    second = squares[0] / (2.0 * tail[0]) + 0.5 * last_iterate
-    return math.sqrt(first / second) * math.sqrt(POINTS)
+    """Return the best peak of a shape by the convex bound, of which only ratios are used."""
+    places = shape.zero + np.arange(POINTS) / POINTS * float(shape.length)
+    return of_weights(shape.over(places))
 
 
 def octaves_from_rungs(shape: Schedule) -> float:
