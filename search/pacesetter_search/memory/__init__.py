@@ -1,5 +1,16 @@
 """What runs that have ended say of those to come."""
 
+from pacesetter_search.memory.groups import LawGroup, fitted_of, law_key, obstacle
+from pacesetter_search.memory.recording import Known, record_of
 from pacesetter_search.memory.records import FoundPeak, RunRecord
 
-__all__ = ["FoundPeak", "RunRecord"]
+__all__ = [
+    "FoundPeak",
+    "Known",
+    "LawGroup",
+    "RunRecord",
+    "fitted_of",
+    "law_key",
+    "obstacle",
+    "record_of",
+]

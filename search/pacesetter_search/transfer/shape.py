@@ -48,8 +48,10 @@ def octaves_over_linear(steps: FloatArray, lrs: FloatArray, first: float) -> flo
     running = np.flatnonzero(rates >= ENDED * rates.max())
     if rates.max() <= 0.0 or running.size < 2:
         return 0.0
-    # Of a stop that a tail at nothing comes after, as many steps count as of any other.
-    return math.log2(relative_peak(rates[: running[-1] + 1]) / _linear())
+    # A rate that falls to nothing at once has a point of the grid on its way down, which no step ran at.
+    last = int(running[-1])
+    peak = max(relative_peak(rates[: last + 1]), relative_peak(rates[:last]))
+    return math.log2(peak / _linear())
 
 
 @cache

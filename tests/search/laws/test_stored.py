@@ -79,8 +79,8 @@ def test_a_stored_law_answers_as_it_did_when_it_was_fitted() -> None:
 
 
 def test_long_runs_are_fitted_in_steps_that_stand_for_several() -> None:
-    bodies = {Constant(): 200_000, Cosine(): 150_000}
-    law, evidence = fit_stored([curve(body, steps, stride=10) for body, steps in bodies.items()])
+    curves = [curve(Constant(), 200_000, stride=10), curve(Cosine(), 150_000, stride=10)]
+    law, evidence = fit_stored(curves)
     assert (law.factor, law.longest) == (4, 200_000)
     assert law.highest_lr == pytest.approx(PEAK)
     assert max(one.residual for one in evidence) < 2e-3
