@@ -9,6 +9,7 @@ from starlette.types import Scope
 from pacesetter_service.controller import ControllerOptions
 from pacesetter_service.http import predictions, recommendations
 from pacesetter_service.http.boundary import Boundary
+from pacesetter_service.http.curves import routes as curves
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
 from pacesetter_service.http.jobs import history
 from pacesetter_service.http.jobs import routes as jobs
@@ -61,6 +62,7 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         segments.router,
         jobs.router,
         history.router,
+        curves.router,
         predictions.router,
         recommendations.router,
         operations.router,

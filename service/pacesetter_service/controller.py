@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
 from pacesetter_service.access import idempotency, tokens
+from pacesetter_service.curves.service import Curves
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.jobs import lifecycle, reading, registration
@@ -97,6 +98,7 @@ class Controller:
             self._store, self._registry, process, options.observe_planning
         )
         self._reaper: asyncio.Task[None] | None = None
+        self.curves = Curves(self._store, self._curves_changed)
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema
@@ -122,6 +124,9 @@ class Controller:
         if self._options.planning:
             for job in due:
                 self._planning.add(job)
+
+    def _curves_changed(self) -> None:
+        pass
 
     async def _with_first_segments(self, registered: Registered) -> Registered:
         """Wait a moment for a slow strategy's first segments, so that the job starts on them."""

@@ -12,6 +12,7 @@ from pacesetter.protocol import (
     Registration,
     SegmentPlan,
 )
+from pacesetter_search.memory import RunRecord
 from pydantic import JsonValue
 
 T = TypeVar("T")
@@ -87,6 +88,24 @@ class CurveView:
     """Number of the session that measured each row."""
     rows_total: int
     """Rows there are before downsampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCurve:
+    """A curve of a run that has ended, without its points."""
+
+    id: str
+    project: str
+    source: Literal["job", "upload"]
+    job: str | None
+    name: str
+    record: RunRecord
+    points: int
+    key: str
+    """Of the law that it is evidence for; empty where it is for none, or left out."""
+    excluded: bool
+    created_at: datetime
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

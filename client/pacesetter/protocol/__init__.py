@@ -10,6 +10,7 @@ from pacesetter.protocol.clauses import (
     StopIfNonFinite,
     StopIfProgressLost,
 )
+from pacesetter.protocol.curves import CurveAbout, CurveUpload
 from pacesetter.protocol.jobs import (
     UNLIMITED,
     Authority,
@@ -68,6 +69,8 @@ __all__ = [
     "Budget",
     "Capabilities",
     "Clock",
+    "CurveAbout",
+    "CurveUpload",
     "FellBack",
     "Finished",
     "GroupReadback",

@@ -13,6 +13,12 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("budget", sa.BigInteger(), nullable=True))
     op.add_column("jobs", sa.Column("base", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("unrecorded_since", UtcDateTime(timezone=True), nullable=True))
+    op.create_index("ix_jobs_unrecorded_since", "jobs", ["unrecorded_since"], unique=False)
+    # What ended before there were curves is made one of, too.
+    op.execute(
+        "UPDATE jobs SET unrecorded_since = last_seen_at WHERE status IN ('completed', 'failed', 'lost')"
+    )
     op.create_table(
         "curves",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -26,9 +32,13 @@ def upgrade() -> None:
         sa.Column("record", JsonText(), nullable=False),
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("key", sa.String(length=300), nullable=False),
         sa.Column("excluded", sa.Boolean(), nullable=False),
         sa.Column(
             "created_at", UtcDateTime(timezone=True), server_default=utc_now(), nullable=False
+        ),
+        sa.Column(
+            "changed_at", UtcDateTime(timezone=True), server_default=utc_now(), nullable=False
         ),
         sa.ForeignKeyConstraint(
             ["job"], ["jobs.id"], name=op.f("fk_curves_job_jobs"), ondelete="CASCADE"
@@ -41,6 +51,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_curves_kind", "curves", ["project", "regime", "family"], unique=False)
     op.create_index("ix_curves_listing", "curves", ["project", "created_at", "id"], unique=False)
+    op.create_index("ix_curves_law", "curves", ["project", "key", "changed_at"], unique=False)
     op.create_table(
         "laws",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -49,7 +60,9 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("about", JsonText(), nullable=False),
         sa.Column("law", sa.Text(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
         sa.Column("evidence", JsonText(), nullable=False),
+        sa.Column("seen", sa.String(length=80), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column(
             "created_at", UtcDateTime(timezone=True), server_default=utc_now(), nullable=False
@@ -85,5 +98,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("recommendations", "laws", "curves"):
         op.drop_table(table)
+    op.drop_index("ix_jobs_unrecorded_since", "jobs")
+    op.drop_column("jobs", "unrecorded_since")
     op.drop_column("jobs", "base")
     op.drop_column("jobs", "budget")

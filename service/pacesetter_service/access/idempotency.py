@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pacesetter_service.database.models import IdempotencyRow
 from pacesetter_service.database.store import Transaction
@@ -23,9 +22,8 @@ def begin(tx: Transaction, scope: str, key: str, fingerprint: str) -> Idempotenc
     """Claim a key, or return what is known of it."""
     now = tx.execute(select(utc_now())).scalar_one()
     tx.execute(delete(IdempotencyRow).where(*_where(scope, key), IdempotencyRow.expires_at <= now))
-    make: Any = postgresql.insert if tx.is_postgresql else sqlite.insert
     claimed = tx.execute(
-        make(IdempotencyRow)
+        tx.insert_into(IdempotencyRow)
         .values(
             scope=scope,
             key=key,

@@ -77,6 +77,7 @@ class JobRow(Base):
         Index("ix_jobs_listing", "created_at", "id"),
         Index("ix_jobs_status_last_seen_at", "status", "last_seen_at"),
         Index("ix_jobs_due_since", "due_since"),
+        Index("ix_jobs_unrecorded_since", "unrecorded_since"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -108,6 +109,8 @@ class JobRow(Base):
     """Length of the main line since the budget was changed; null while it is the spec's."""
     base: Mapped[str | None] = mapped_column(Text)
     """The base schedule for that length; null while it is the spec's."""
+    unrecorded_since: Mapped[datetime | None]
+    """When it ended, while its curve is still to be made."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=utc_now())
 
@@ -221,6 +224,7 @@ class CurveRow(Base):
         UniqueConstraint("job"),
         Index("ix_curves_kind", "project", "regime", "family"),
         Index("ix_curves_listing", "project", "created_at", "id"),
+        Index("ix_curves_law", "project", "key", "changed_at"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -237,9 +241,13 @@ class CurveRow(Base):
     points: Mapped[int] = mapped_column(Integer)
     data: Mapped[bytes]
     """Packed columns ``step``, ``lr`` and ``loss``."""
+    key: Mapped[str] = mapped_column(String(300))
+    """Of the law that it is evidence for; empty where it is for none, or left out."""
     excluded: Mapped[bool] = mapped_column(default=False)
     """Left out as evidence, by a person."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    changed_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    """When anything of it changed that a law would be fitted anew for."""
 
 
 class LawRow(Base):
@@ -255,8 +263,13 @@ class LawRow(Base):
     about: Mapped[dict[str, Any]]
     """What the fitted runs have in common."""
     law: Mapped[str] = mapped_column(Text)
+    """A ``StoredLaw``; empty where none could be fitted."""
+    problem: Mapped[str] = mapped_column(Text, default="")
+    """Why none could be fitted; empty where one was."""
     evidence: Mapped[dict[str, Any]]
     """Ids of the fitted curves, with how well each is described."""
+    seen: Mapped[str] = mapped_column(String(80))
+    """What its curves were when it was fitted: their number and last change."""
     seconds: Mapped[float]
     """What the fit took."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
 T = TypeVar("T")
@@ -31,6 +32,10 @@ class Transaction:
     @property
     def is_postgresql(self) -> bool:
         return self.connection.dialect.name == "postgresql"
+
+    def insert_into(self, table: Any) -> Any:
+        """Return an INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+        return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run a statement."""

@@ -20,14 +20,38 @@ Body = TypeVar("Body")
 LARGEST_INTEGER = 2**63 - 1
 """What both databases can hold."""
 
+JSON = "application/json"
+CSV = "text/csv"
+_WORDS = {
+    JSON: "JSON with Content-Type: application/json",
+    CSV: "CSV with Content-Type: text/csv",
+}
+SPLIT = (
+    "Split a report, which is a run of records: send several smaller ones, in order. Anything else is small: "
+    "leave out of its tags, parameters and texts what is not needed."
+)
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the unpacked bytes of a JSON body.
+
+def media_type(request: Request) -> str:
+    """Return the type of a request's body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(
+    request: Request, limit: int, *, accepted: tuple[str, ...] = (JSON,), too_large: str = SPLIT
+) -> bytes:
+    """Return the unpacked bytes of a body.
+
+    Args:
+        request: Whose body.
+        limit: Most bytes, as sent and as unpacked.
+        accepted: Media types that are read.
+        too_large: What to do about a body beyond the limit.
 
     Raises:
-        ApiProblem: 413 beyond ``limit`` (as sent or unpacked), 415 for another type or encoding, 400 for broken gzip.
+        ApiProblem: 413 beyond ``limit``, 415 for another type or encoding, 400 for broken gzip.
     """
-    _check_content_type(request)
+    _check_media_type(request, accepted)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip"}:
         raise ApiProblem(
@@ -37,8 +61,9 @@ async def read_body(request: Request, limit: int) -> bytes:
             hint="Send the body plain or with Content-Encoding: gzip.",
             headers={"Accept-Encoding": "gzip"},
         )
-    packed = await _read_bounded(request, limit)
-    return _gunzip(packed, limit) if encoding == "gzip" else packed
+    larger = _too_large(limit, too_large)
+    packed = await _read_bounded(request, limit, larger)
+    return _gunzip(packed, limit, larger) if encoding == "gzip" else packed
 
 
 def parse_body(adapter: TypeAdapter[Body], raw: bytes) -> Body:
@@ -63,35 +88,35 @@ def parse_body(adapter: TypeAdapter[Body], raw: bytes) -> Body:
     return value
 
 
-def _check_content_type(request: Request) -> None:
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+def _check_media_type(request: Request, accepted: tuple[str, ...]) -> None:
+    if media_type(request) not in accepted:
+        given = request.headers.get("content-type", "")
         raise ApiProblem(
             415,
             "UNSUPPORTED_MEDIA_TYPE",
-            f"Content-Type {content_type[:80]!r} is not supported.",
-            hint="Send JSON with Content-Type: application/json.",
+            f"Content-Type {given[:80]!r} is not supported.",
+            hint=f"Send {' or '.join(_WORDS[each] for each in accepted)}.",
         )
 
 
-async def _read_bounded(request: Request, limit: int) -> bytes:
+async def _read_bounded(request: Request, limit: int, larger: ApiProblem) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
-        raise _too_large(limit)
+        raise larger
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise _too_large(limit)
+                raise larger
             chunks.append(chunk)
     except ClientDisconnect:
         raise ApiProblem(400, "INCOMPLETE_BODY", "The body ended before it was whole.") from None
     return b"".join(chunks)
 
 
-def _gunzip(packed: bytes, limit: int) -> bytes:
+def _gunzip(packed: bytes, limit: int, larger: ApiProblem) -> bytes:
     """Unpack at most ``limit`` bytes: a small body that unpacks to gigabytes costs no more than that."""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
@@ -99,7 +124,7 @@ def _gunzip(packed: bytes, limit: int) -> bytes:
     except zlib.error:
         raise _broken_gzip("is not gzip") from None
     if len(raw) > limit:
-        raise _too_large(limit)
+        raise larger
     if not unpacker.eof:
         raise _broken_gzip("ends in the middle of its gzip stream")
     if unpacker.unused_data:
@@ -163,13 +188,9 @@ def _integers(document: object) -> Iterable[int]:
             yield from _integers(item)
 
 
-def _too_large(limit: int) -> ApiProblem:
+def _too_large(limit: int, hint: str) -> ApiProblem:
     return ApiProblem(
-        413,
-        "BODY_TOO_LARGE",
-        f"The body exceeds {limit} bytes, as sent or unpacked.",
-        hint="Split a report, which is a run of records: send several smaller ones, in order. Anything else is small: "
-        "leave out of its tags, parameters and texts what is not needed.",
+        413, "BODY_TOO_LARGE", f"The body exceeds {limit} bytes, as sent or unpacked.", hint=hint
     )
 
 

@@ -4,15 +4,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pacesetter.protocol import JobSpec, Problem, Report
+from pacesetter.protocol import CurveUpload, JobSpec, Problem, Report
 from pacesetter_search.recommendation import Target
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from pacesetter_service.http.curves.schemas import CurvePatch
 from pacesetter_service.http.jobs.schemas import JobPatch
 from pacesetter_service.http.predictions import PredictionRequest
 from pacesetter_service.overrides import Override
 
+_BODIES = (
+    *(CurvePatch, CurveUpload, JobPatch, JobSpec),
+    *(PredictionRequest, Report, Target),
+)
 _INPUT_TEMPLATE = "#/components/schemas/{model}-Input"
 
 
@@ -41,7 +46,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _body_schemas() -> dict[str, Any]:
     _, models = models_json_schema(
-        [(model, "validation") for model in (JobSpec, JobPatch, PredictionRequest, Report, Target)],
+        [(model, "validation") for model in _BODIES],
         by_alias=True,
         ref_template=_INPUT_TEMPLATE,
     )

@@ -1,26 +1,22 @@
 """What is read of jobs: views, lists, the audit trail, the main line and the ledger."""
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from pacesetter.protocol import JobSpec, JobStatus, LedgerTotals, Segment
 from pydantic import JsonValue
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
 from pacesetter_service.database.models import EventRow, JobRow, SegmentRow, SessionRow
 from pacesetter_service.database.store import Transaction
-from pacesetter_service.errors import Refused
 from pacesetter_service.jobs import exporting
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.open_job import ENDED, job_not_found
+from pacesetter_service.paging import bounded, newest_first, page_of
 from pacesetter_service.segments.repository import planned_probe
 from pacesetter_service.views import EventView, JobView, LedgerView, MainLinePiece, Page
-
-MAX_PAGE = 1000
 
 
 def _view(row: Any) -> JobView:
@@ -57,34 +53,6 @@ def get_job(tx: Transaction, job_id: str) -> JobView:
     return _view(row)
 
 
-def _page_size(page_size: int) -> int:
-    if page_size < 1:
-        raise Refused(
-            f"page_size is {page_size}", code="BAD_PAGE_SIZE", hint=f"give 1 to {MAX_PAGE}"
-        )
-    return min(page_size, MAX_PAGE)
-
-
-def _token(row: JobView) -> str:
-    text = json.dumps([row.created_at.isoformat(), row.id])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _read_token(token: str) -> tuple[datetime, str]:
-    try:
-        moment, job_id = json.loads(base64.urlsafe_b64decode(token.encode()))
-        at = datetime.fromisoformat(moment)
-        if at.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
-            raise ValueError("not written by this service")
-    except (ValueError, TypeError) as error:
-        raise Refused(
-            "page_token cannot be read",
-            code="BAD_PAGE_TOKEN",
-            hint="pass the next_page_token of the page before, unchanged",
-        ) from error
-    return at, job_id
-
-
 def list_jobs(
     tx: Transaction,
     project: str | None,
@@ -93,27 +61,21 @@ def list_jobs(
     status: JobStatus | None,
 ) -> Page[JobView]:
     """Return a page of jobs, newest first. Raises Refused for a token or a size that cannot be used."""
-    size = _page_size(page_size)
-    query = _COLUMNS.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(size + 1)
+    size = bounded(page_size)
+    query = newest_first(_COLUMNS, JobRow.created_at, JobRow.id, size, page_token)
     if project is not None:
         query = query.where(JobRow.project == project)
     if status is not None:
         query = query.where(JobRow.status == status)
-    if page_token:
-        at, job_id = _read_token(page_token)
-        query = query.where(
-            or_(JobRow.created_at < at, and_(JobRow.created_at == at, JobRow.id < job_id))
-        )
-    views = [_view(row) for row in tx.execute(query)]
-    more = len(views) > size
-    return Page(tuple(views[:size]), _token(views[size - 1]) if more else "")
+    rows = tx.execute(query).all()
+    return page_of(rows, [_view(row) for row in rows], size)
 
 
 def list_events(
     tx: Transaction, job_id: str, after: int, page_size: int, types: Sequence[str] = ()
 ) -> Page[EventView]:
     """Return a page of the audit trail, of some types or (none given) of all. Raises NotFound and Refused."""
-    size = _page_size(page_size)
+    size = bounded(page_size)
     require_job(tx, job_id)
     wanted = (EventRow.type.in_(types),) if types else ()
     rows = tx.execute(

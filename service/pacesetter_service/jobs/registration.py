@@ -8,7 +8,6 @@ from pacesetter.protocol import Authority, JobSpec, Registration
 from pacesetter_search.contract import Registered as RegisteredEvent
 from pacesetter_search.contract import State, Strategy
 from sqlalchemy import insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pacesetter_service.database.models import JobRow, ProjectRow, SessionRow
 from pacesetter_service.database.store import Transaction
@@ -102,11 +101,7 @@ def register(tx: Transaction, spec: JobSpec, project: str, registry: Registry) -
 def ensure_project(tx: Transaction, project: str) -> None:
     """Create the project if there is none."""
     if tx.execute(select(ProjectRow.name).where(ProjectRow.name == project)).first() is None:
-        tx.execute(_insert_ignoring(tx, ProjectRow).values(name=project).on_conflict_do_nothing())
-
-
-def _insert_ignoring(tx: Transaction, table: Any) -> Any:
-    return postgresql.insert(table) if tx.is_postgresql else sqlite.insert(table)
+        tx.execute(tx.insert_into(ProjectRow).values(name=project).on_conflict_do_nothing())
 
 
 def _find(tx: Transaction, spec: JobSpec, project: str) -> str | None:
@@ -119,7 +114,7 @@ def _find(tx: Transaction, spec: JobSpec, project: str) -> str | None:
 def _insert_job(tx: Transaction, assessment: Assessment, project: str) -> str:
     spec = assessment.spec
     tx.execute(
-        _insert_ignoring(tx, JobRow)
+        tx.insert_into(JobRow)
         .values(
             id=f"job_{secrets.token_hex(10)}",
             project=project,

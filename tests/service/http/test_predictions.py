@@ -3,48 +3,13 @@
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from pacesetter.schedules import Schedule
-from pacesetter_search.laws import FittedMultiPower
 from pacesetter_service.http.predictions import main_line
 from pacesetter_service.views import CurveView
 
+from tests.service.http.curves import BODIES, PEAK, STEPS, curve, schedule, truth
 from tests.service.http.support import began, register, rows, send
 from tests.service.http.test_bad_input import problem_of
-
-STEPS, PEAK = 3000, 3e-4
-TRUE = FittedMultiPower.of(3.0, 0.5, 0.5, 360.0, 2.0, 0.6, 0.64, exact=False)
-WARMUP = {"length": 150, "start": 0.0}
-BODIES: dict[str, dict[str, Any]] = {
-    "constant": {"family": "constant"},
-    "cosine": {"family": "cosine"},
-    "wsd": {"family": "wsd", "cooldown": 0.5},
-    "linear": {"family": "linear"},
-}
-
-
-def schedule(name: str, length: int = STEPS) -> dict[str, Any]:
-    return {"length": length, "warmup": WARMUP, "body": BODIES[name]}
-
-
-def truth(name: str) -> tuple[Any, Any]:
-    """Return every learning rate and every loss of a run."""
-    lrs = PEAK * Schedule.model_validate(schedule(name)).over(np.arange(float(STEPS)))
-    return lrs, TRUE.losses(lrs)
-
-
-def curve(name: str) -> dict[str, Any]:
-    lrs, losses = truth(name)
-    at = np.arange(150, STEPS + 1, 10)
-    return {
-        "name": f"run {name}",
-        "steps": at.tolist(),
-        "lrs": lrs[at - 1].tolist(),
-        "losses": losses[at - 1].tolist(),
-        "warmup": 140,
-    }
-
 
 CANDIDATES = {name: {"schedule": schedule(name), "base_lr": PEAK} for name in BODIES}
 
