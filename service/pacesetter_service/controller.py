@@ -19,12 +19,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
 from pacesetter_service.access import idempotency, tokens
+from pacesetter_service.curves.recorder import CurveRecorder
 from pacesetter_service.curves.service import Curves
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
+from pacesetter_service.jobs.open_job import ENDED
 from pacesetter_service.jobs.registration import assess, would_register
 from pacesetter_service.overrides import Override
 from pacesetter_service.overrides import service as overriding
@@ -66,9 +68,11 @@ class ControllerOptions:
     registry: str = "pacesetter_search.strategies"
     """Module with ``get_strategy``, ``strategy_names`` and ``default_strategy``."""
     planning: bool = True
-    """Start the planning process for slow strategies and the reaper."""
+    """Start what works in the background: the planning of slow strategies, the reaper, the making of curves."""
     lost_after_seconds: float = 300.0
     reap_every_seconds: float = 30.0
+    record_every_seconds: float = 5.0
+    """How often to look for jobs of other replicas that have ended; one's own are seen at once."""
     plan_timeout_seconds: float = 300.0
     idempotency_seconds: float = 86_400.0
     warm_imports: tuple[str, ...] = ("pacesetter_search.surrogates.acquisition",)
@@ -99,6 +103,9 @@ class Controller:
         )
         self._reaper: asyncio.Task[None] | None = None
         self.curves = Curves(self._store, self._curves_changed)
+        self._recorder = CurveRecorder(
+            self._store, self._registry, options.record_every_seconds, self._curves_changed
+        )
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema
@@ -117,6 +124,7 @@ class Controller:
         if self._options.planning:
             self._planning.start()
             self._reaper = asyncio.create_task(self._reap_for_ever(), name="reaper")
+            self._recorder.start()
 
     def _after_commit(self, wakes: frozenset[str], due: frozenset[str]) -> None:
         for job in wakes:
@@ -168,6 +176,7 @@ class Controller:
             self._reaper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reaper
+        await self._recorder.close()
         await self._planning.close()
         await self._store.close()
 
@@ -206,9 +215,12 @@ class Controller:
             NotFound: No such job, or the session is not one of its sessions.
         """
         prepared = prepare(report)
-        return await self._store.write(
+        reply = await self._store.write(
             lambda tx: take_report(tx, job_id, report, prepared, self._registry, self._kinds)
         )
+        if reply.status in ENDED:
+            self._recorder.wake()
+        return reply
 
     async def segments_after(
         self, job_id: str, session_id: str | None = None, after: int = 0
@@ -270,6 +282,7 @@ class Controller:
         await self._store.write(
             lambda tx: lifecycle.transition(tx, job_id, verb, by, self._registry)
         )
+        self._recorder.wake()
         return await self.get_job(job_id)
 
     async def override(self, job_id: str, override: Override) -> OverrideResult:
@@ -323,7 +336,13 @@ class Controller:
         lost_after = self._options.lost_after_seconds
         lost = await self._store.write(lambda tx: lifecycle.mark_lost(tx, lost_after, now))
         await self._store.write(lambda tx: idempotency.expire(tx, now))
+        if lost:
+            self._recorder.wake()
         return lost
+
+    async def record_curves(self) -> tuple[str, ...]:
+        """Make the curves of jobs that have ended; return the jobs that now have one."""
+        return await self._recorder.record()
 
     # -- access ------------------------------------------------------------------------------------------------
 

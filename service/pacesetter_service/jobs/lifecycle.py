@@ -53,6 +53,8 @@ def transition(tx: Transaction, job_id: str, verb: Verb, by: str, registry: Regi
         )
     job.status = _TO[verb]
     status: dict[str, Any] = {"from": before, "to": job.status, "by": by}
+    if job.status == "completed":
+        job.mark_ended()
     if job.status in ENDED:
         status["stop"] = send_stop(job, f"{by} {job.status} the job")
     job.add_event("status", status, position=job.main_position)
@@ -100,7 +102,7 @@ def mark_lost(
         changed = tx.execute(
             update(JobRow)
             .where(JobRow.id == row.id, JobRow.status == row.status, JobRow.last_seen_at < cutoff)
-            .values(status="lost")
+            .values(status="lost", unrecorded_since=utc_now())
         ).rowcount
         if changed == 1:
             job.add_event("lost", {"after_seconds": lost_after_seconds})

@@ -113,6 +113,10 @@ class OpenJob:
             and self.status not in ENDED
         )
 
+    def mark_ended(self) -> None:
+        """Note that the job has ended: its curve is to be made."""
+        self.changes["unrecorded_since"] = utc_now()
+
     def load_spec(self) -> JobSpec:
         """Return the spec of the newest session."""
         row = self.tx.execute(_SPEC, {"job_id": self.id}).one()

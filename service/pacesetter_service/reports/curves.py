@@ -119,6 +119,35 @@ def curve(
     )
 
 
+def main_rows(tx: Transaction, job_id: str, columns: Sequence[str]) -> dict[str, FloatArray]:
+    """Return the measured columns of the main line, in the order they were measured; what was superseded is left out.
+
+    Args:
+        tx: Where to read.
+        job_id: The job.
+        columns: Names beside ``position``.
+    """
+    names = ("position", *columns)
+    limits, kinds = resume_limits(tx, job_id), segment_kinds(tx, job_id)
+    parts: dict[str, list[FloatArray]] = {name: [] for name in names}
+    records = tx.execute(
+        select(EventRow.session, EventRow.segment, EventRow.data)
+        .where(EventRow.job == job_id, EventRow.type == "measurements")
+        .order_by(EventRow.number)
+    )
+    for record in records:
+        if kinds.get(record.segment) != "main":
+            continue
+        data = unpack(record.data)
+        kept = data["position"] < limits.get(record.session, np.inf)
+        for name in names:
+            column = data.get(name)
+            parts[name].append(missing(int(kept.sum())) if column is None else column[kept])
+    return {
+        name: np.concatenate(arrays) if arrays else missing(0) for name, arrays in parts.items()
+    }
+
+
 def _session_numbers(tx: Transaction, job_id: str) -> dict[str, int]:
     rows = tx.execute(select(SessionRow.id, SessionRow.number).where(SessionRow.job == job_id))
     return {row.id: row.number for row in rows}

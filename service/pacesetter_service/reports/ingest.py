@@ -218,9 +218,15 @@ class Ingest:
             self._move(record.position)
         if self.is_current and not resumes and self._decides(record):
             self.job.due_event = number
-        if self.is_current and isinstance(record, Finished) and self.job.status not in ENDED:
+        if self.is_current and isinstance(record, Finished):
+            self._after_finished(record)
+
+    def _after_finished(self, record: Finished) -> None:
+        if self.job.status not in ENDED:
             self.job.status = "completed" if record.completed else "failed"
             self.job.tx.wakes.add(self.job.id)
+        if self.job.status != "cancelled":
+            self.job.mark_ended()
 
     def _decides(self, record: Any) -> bool:
         try:

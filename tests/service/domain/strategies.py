@@ -31,6 +31,7 @@ from pacesetter_search.contract import (
     State,
     Strategy,
 )
+from pacesetter_search.memory import FoundPeak
 from pacesetter_search.strategies.fixed import Fixed
 from pacesetter_search.strategies.manual import Manual
 
@@ -157,6 +158,21 @@ class Ladder(Strategy):
         return Advance(state, (plan,))
 
 
+class Finding(Ladder):
+    """The same, and says what its probes found, unless they say that it cannot."""
+
+    name: ClassVar[str] = "finding"
+
+    def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
+        if not self.parameters.probes:
+            raise RuntimeError("a defect of the strategy")
+        return (
+            FoundPeak(
+                share=4 / job.budget.total, log2_lr=-float(cast(int, state["stage"])), sd=0.5
+            ),
+        )
+
+
 class SlowLadder(Ladder):
     """The same, decided in the planning process."""
 
@@ -241,7 +257,7 @@ class Halving(Strategy):
 _ALL: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        *(Fixed, Manual, Halving, Ladder, SlowLadder),
+        *(Fixed, Manual, Halving, Finding, Ladder, SlowLadder),
         *(Threads, Raising, SlowRaising, Deadly),
     )
 }

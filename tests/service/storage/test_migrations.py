@@ -3,15 +3,28 @@
 import threading
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pacesetter_service.controller import Controller, ControllerOptions
 from pacesetter_service.database import check_schema, latest_revision, migrate, open_store
+from pacesetter_service.database.migrate import _configuration
 from pacesetter_service.database.models import Base
 from pacesetter_service.errors import SchemaTooNew, StorageError
 from sqlalchemy import Engine, inspect, text
 
 from tests.service.storage.conftest import unheard
+
+_OLD_JOB = text(
+    """
+    INSERT INTO jobs (id, external_id, name, status, project, authority, spec, tags, strategy, strategy_version,
+        strategy_parameters, overhead_cap, state, overridden, reduced_through, running, draws, due_event, last_event,
+        last_seq, main_position, session_number)
+    VALUES (:status, :status, :status, :status, 'default', 'steer', '{}', '{}', 'fixed', 1,
+        '{}', 0.1, '{}', false, 0, 0, 0, 0, 0, 0, 0, 0)
+    """
+)
+"""A job as the first release kept it."""
 
 
 @pytest.fixture
@@ -33,6 +46,23 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
     assert migrate(engine) == latest_revision()
     assert inspect(engine).get_table_names() == before
     check_schema(engine)
+    engine.dispose()
+
+
+def test_jobs_that_ended_before_there_were_curves_are_made_curves_of(engine: Engine) -> None:
+    with engine.begin() as connection:
+        configuration = _configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0001")
+        connection.execute(text("INSERT INTO projects (name) VALUES ('default')"))
+        for status in ("completed", "failed", "lost", "cancelled", "running"):
+            connection.execute(_OLD_JOB, {"status": status})
+    migrate(engine)
+    with engine.connect() as connection:
+        waiting = connection.execute(
+            text("SELECT status FROM jobs WHERE unrecorded_since IS NOT NULL ORDER BY status")
+        )
+        assert list(waiting.scalars()) == ["completed", "failed", "lost"]
     engine.dispose()
 
 

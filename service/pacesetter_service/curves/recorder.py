@@ -1,0 +1,84 @@
+"""Makes a curve of every job that has ended, away from the path of its reports."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from pacesetter_service.curves.recording import ended_jobs, keep, make_curve, read_ended
+from pacesetter_service.database.store import Store
+from pacesetter_service.errors import ControllerError
+from pacesetter_service.planning.registry import Registry
+from pacesetter_service.wakeup import wait_for
+
+logger = logging.getLogger(__name__)
+
+
+class CurveRecorder:
+    """Looks for jobs that have ended when it is woken, and every few seconds for those of other replicas.
+
+    Which jobs they are stands in the database, so what a controller was killed at is done at its next start.
+
+    Args:
+        store: Where jobs and curves are.
+        registry: The strategies, which may say what their probes found.
+        every_seconds: How often to look though nobody woke it.
+        kept: Called after a curve was stored.
+    """
+
+    def __init__(
+        self, store: Store, registry: Registry, every_seconds: float, kept: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._every_seconds = every_seconds
+        self._kept = kept
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._run(), name="curve-recorder")
+
+    async def close(self) -> None:
+        """Stop at once: what was not stored is made again at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def wake(self) -> None:
+        """Look soon: a job has ended."""
+        self._woken.set()
+
+    async def record(self) -> tuple[str, ...]:
+        """Make the curves that are due; return the jobs that now have one. A job that fails holds up no other."""
+        recorded = []
+        for job_id in await self._store.read(ended_jobs):
+            try:
+                if await self._record(job_id):
+                    recorded.append(job_id)
+            except ControllerError as error:
+                logger.warning("the curve of job %s is made later: %s", job_id, error)
+            except Exception:
+                logger.exception("making the curve of job %s failed", job_id)
+        return tuple(recorded)
+
+    async def _record(self, job_id: str) -> bool:
+        job = await self._store.read(lambda tx: read_ended(tx, job_id))
+        if job is None:
+            return False
+        outcome = await asyncio.to_thread(make_curve, job, self._registry)
+        stored = await self._store.write(lambda tx: keep(tx, job, outcome))
+        if not stored or outcome.curve is None:
+            return False
+        self._kept()
+        return True
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.record()
+            except ControllerError as error:
+                logger.warning("cannot look for jobs that have ended: %s", error)
+            await wait_for(self._woken, self._every_seconds)
