@@ -28,6 +28,9 @@ from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
 from pacesetter_service.jobs.open_job import ENDED
 from pacesetter_service.jobs.registration import assess, would_register
+from pacesetter_service.laws.remote import FittingProcess
+from pacesetter_service.laws.runner import LawRunner
+from pacesetter_service.laws.service import Laws
 from pacesetter_service.overrides import Override
 from pacesetter_service.overrides import service as overriding
 from pacesetter_service.planning.registry import Registry
@@ -74,13 +77,20 @@ class ControllerOptions:
     record_every_seconds: float = 5.0
     """How often to look for jobs of other replicas that have ended; one's own are seen at once."""
     plan_timeout_seconds: float = 300.0
+    fit_every_seconds: float = 5.0
+    """How often to look for curves that other replicas stored; one's own are seen at once."""
+    fit_after_seconds: float = 2.0
+    """For how long the curves of a law must have been as they are before it is fitted anew."""
+    fit_timeout_seconds: float = 300.0
     idempotency_seconds: float = 86_400.0
     warm_imports: tuple[str, ...] = ("pacesetter_search.surrogates.acquisition",)
     """What the planning process imports before its first decision."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Added to the environment of the planning process."""
+    """Added to the environment of child processes."""
     observe_planning: Callable[[str, float], None] | None = None
     """Called with the strategy's name and the seconds that one decision of a slow strategy took."""
+    observe_fit: Callable[[str, float], None] | None = None
+    """Called with ``fitted`` or ``unfit`` and the seconds that the fit of a law took."""
 
 
 class Controller:
@@ -102,10 +112,18 @@ class Controller:
             self._store, self._registry, process, options.observe_planning
         )
         self._reaper: asyncio.Task[None] | None = None
-        self.curves = Curves(self._store, self._curves_changed)
-        self._recorder = CurveRecorder(
-            self._store, self._registry, options.record_every_seconds, self._curves_changed
+        self._law_runner = LawRunner(
+            self._store,
+            FittingProcess(options.fit_timeout_seconds, options.environment),
+            options.fit_every_seconds,
+            options.fit_after_seconds,
+            options.observe_fit,
         )
+        self._recorder = CurveRecorder(
+            self._store, self._registry, options.record_every_seconds, self._law_runner.wake
+        )
+        self.curves = Curves(self._store, self._law_runner.wake)
+        self.laws = Laws(self._store)
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema
@@ -125,6 +143,7 @@ class Controller:
             self._planning.start()
             self._reaper = asyncio.create_task(self._reap_for_ever(), name="reaper")
             self._recorder.start()
+            self._law_runner.start()
 
     def _after_commit(self, wakes: frozenset[str], due: frozenset[str]) -> None:
         for job in wakes:
@@ -132,9 +151,6 @@ class Controller:
         if self._options.planning:
             for job in due:
                 self._planning.add(job)
-
-    def _curves_changed(self) -> None:
-        pass
 
     async def _with_first_segments(self, registered: Registered) -> Registered:
         """Wait a moment for a slow strategy's first segments, so that the job starts on them."""
@@ -177,6 +193,7 @@ class Controller:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reaper
         await self._recorder.close()
+        await self._law_runner.close()
         await self._planning.close()
         await self._store.close()
 
@@ -343,6 +360,10 @@ class Controller:
     async def record_curves(self) -> tuple[str, ...]:
         """Make the curves of jobs that have ended; return the jobs that now have one."""
         return await self._recorder.record()
+
+    async def fit_laws(self) -> tuple[str, ...]:
+        """Fit the laws whose curves changed, at once; return the ids of the new versions."""
+        return await self._law_runner.fit(at_once=True)
 
     # -- access ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from pacesetter.protocol import (
     Registration,
     SegmentPlan,
 )
-from pacesetter_search.memory import RunRecord
+from pacesetter_search.laws.stored import StoredLaw
+from pacesetter_search.memory import LawGroup, RunRecord
 from pydantic import JsonValue
 
 T = TypeVar("T")
@@ -106,6 +107,35 @@ class StoredCurve:
     excluded: bool
     created_at: datetime
     changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCurve:
+    """A stored curve that a law was fitted to."""
+
+    id: str
+    name: str
+    steps: int
+    points: int
+    residual: float
+    """Mean relative error of the fit on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LawView:
+    """A version of the law of a group of curves, or why there is none."""
+
+    id: str
+    project: str
+    key: str
+    version: int
+    about: LawGroup
+    law: StoredLaw | None
+    problem: str
+    """Why none could be fitted; empty where one was."""
+    evidence: tuple[FittedCurve, ...]
+    seconds: float
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

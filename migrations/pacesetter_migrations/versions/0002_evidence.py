@@ -57,6 +57,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project", sa.String(length=200), nullable=False),
         sa.Column("key", sa.String(length=300), nullable=False),
+        sa.Column("family", sa.String(length=200), nullable=False),
+        sa.Column("regime", sa.String(length=20), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("about", JsonText(), nullable=False),
         sa.Column("law", sa.Text(), nullable=False),
@@ -73,6 +75,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_laws")),
         sa.UniqueConstraint("project", "key", "version", name=op.f("uq_laws_project_key_version")),
     )
+    op.create_index("ix_laws_listing", "laws", ["project", "created_at", "id"], unique=False)
     op.create_table(
         "recommendations",
         sa.Column("id", sa.String(length=40), nullable=False),

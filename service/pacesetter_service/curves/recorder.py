@@ -81,4 +81,6 @@ class CurveRecorder:
                 await self.record()
             except ControllerError as error:
                 logger.warning("cannot look for jobs that have ended: %s", error)
+            except Exception:
+                logger.exception("looking for jobs that have ended failed")
             await wait_for(self._woken, self._every_seconds)

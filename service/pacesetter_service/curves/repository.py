@@ -10,13 +10,13 @@ from pacesetter.protocol import Regime
 from pacesetter_search.memory import LawGroup, RunRecord, law_key
 from sqlalchemy import Text, delete, select, type_coerce, update
 
+from pacesetter_service.curves.packing import packed, unpacked
 from pacesetter_service.database.models import CurveRow, LawRow, ProjectRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict, NotFound
 from pacesetter_service.jobs.registration import ensure_project
 from pacesetter_service.paging import bounded, newest_first, page_of
-from pacesetter_service.reports.packing import FloatArray, is_missing, missing, pack, unpack
 from pacesetter_service.views import Page, StoredCurve
 
 _RECORD = type_coerce(CurveRow.record, Text).label("record")
@@ -170,26 +170,6 @@ def remove(tx: Transaction, curve_id: str, project: str | None) -> None:
             hint='leave it out as evidence: PATCH it with {"excluded": true}',
         )
     tx.execute(delete(CurveRow).where(CurveRow.id == curve_id))
-
-
-def columns_of(points: Points) -> dict[str, FloatArray]:
-    """Return the columns of a curve as measurements have them: a loss that was not measured is missing."""
-    losses = points.losses.copy()
-    absent = np.isnan(losses)
-    losses[absent] = missing(int(absent.sum()))
-    return {"step": points.steps, "lr": points.lrs, "loss": losses}
-
-
-def packed(points: Points) -> bytes:
-    """Return the columns of a curve as one value."""
-    return pack(columns_of(points))
-
-
-def unpacked(data: bytes) -> Points:
-    """Return the curve in a packed value."""
-    columns = unpack(data)
-    losses = np.where(is_missing(columns["loss"]), np.nan, columns["loss"])
-    return Points(columns["step"], columns["lr"], losses)
 
 
 def _values(tx: Transaction, curve: NewCurve) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from pacesetter.protocol import CurveAbout, CurveUpload, Regime, Workload
 from pacesetter_search.memory import Known, RunRecord, record_of
 
 from pacesetter_service.curves import repository
+from pacesetter_service.curves.main_line import points_of_rows
+from pacesetter_service.curves.packing import packed
 from pacesetter_service.curves.repository import CurveFilter, NewCurve
 from pacesetter_service.database.store import Store
 from pacesetter_service.errors import Refused
+from pacesetter_service.reports.curves import main_rows
 from pacesetter_service.views import Page, StoredCurve
 
 
@@ -73,6 +76,20 @@ class Curves:
     ) -> list[tuple[StoredCurve, Points]]:
         """Return curves with their points, in the order of their ids. Raises NotFound."""
         return await self._store.read(lambda tx: repository.points_of(tx, curve_ids, project))
+
+    async def of_job(self, job_id: str) -> Points:
+        """Return what a job measured on its main line so far, by positions that count steps.
+
+        Raises:
+            Refused: There is no usable curve in it.
+        """
+        rows = await self._store.read(lambda tx: main_rows(tx, job_id, ("loss", "lr")))
+        try:
+            return await asyncio.to_thread(points_of_rows, rows)
+        except CurveError as error:
+            raise Refused(
+                f"job {job_id} has no curve: {error.detail}", code="NO_CURVE", hint=error.hint
+            ) from error
 
     async def page(
         self, wanted: CurveFilter, page_size: int = 50, page_token: str = ""
@@ -142,4 +159,4 @@ def _new(points: Points, about: CurveAbout, project: str) -> NewCurve:
 def _content_id(points: Points, about: CurveAbout, project: str) -> str:
     """Return an id by content: the same curve with the same description is the same curve."""
     text = f"{project}\n{about.model_dump_json()}\n".encode()
-    return f"crv_{hashlib.sha256(text + repository.packed(points)).hexdigest()[:20]}"
+    return f"crv_{hashlib.sha256(text + packed(points)).hexdigest()[:20]}"

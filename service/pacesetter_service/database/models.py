@@ -254,14 +254,19 @@ class LawRow(Base):
     """Laws fitted to curves, by what the curves have in common (``key``); a new fit is a new version."""
 
     __tablename__ = "laws"
-    __table_args__ = (UniqueConstraint("project", "key", "version"),)
+    __table_args__ = (
+        UniqueConstraint("project", "key", "version"),
+        Index("ix_laws_listing", "project", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
     key: Mapped[str] = mapped_column(String(300))
+    family: Mapped[str] = mapped_column(String(200))
+    regime: Mapped[str] = mapped_column(String(20))
     version: Mapped[int] = mapped_column(Integer)
     about: Mapped[dict[str, Any]]
-    """What the fitted runs have in common."""
+    """What the fitted runs have in common: a ``LawGroup``."""
     law: Mapped[str] = mapped_column(Text)
     """A ``StoredLaw``; empty where none could be fitted."""
     problem: Mapped[str] = mapped_column(Text, default="")

@@ -58,6 +58,14 @@ class Metrics:
             buckets=_PLANNING_BUCKETS,
             registry=self.registry,
         )
+        self.uploads = Counter("pacesetter_curves", "Curves uploaded.", registry=self.registry)
+        self.fits = Histogram(
+            "pacesetter_law_fit_duration_seconds",
+            "Time of one fit of a law in the background.",
+            ("outcome",),
+            buckets=_PLANNING_BUCKETS,
+            registry=self.registry,
+        )
 
     def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count an answer; ``seconds`` is None for a stream."""
@@ -74,6 +82,10 @@ class Metrics:
     def observe_planning(self, strategy: str, seconds: float) -> None:
         """Count one decision of a strategy."""
         self.planning.labels(strategy).observe(seconds)
+
+    def observe_fit(self, outcome: str, seconds: float) -> None:
+        """Count one fit of a law: ``fitted`` or ``unfit``."""
+        self.fits.labels(outcome).observe(seconds)
 
     def render(self) -> bytes:
         """Return the Prometheus text of everything."""

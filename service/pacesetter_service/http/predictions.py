@@ -1,11 +1,11 @@
-"""What schedules would end with, by laws fitted to recorded jobs and to curves that come with the question."""
+"""What schedules would end with, by stored laws or by laws fitted to the curves that a question names or brings."""
 
 import asyncio
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pacesetter_search.laws import LawNotFitted
+from pacesetter_search.laws.stored import FittedTo, NamedCurve, StoredLaw
 from pacesetter_search.prediction import (
     Candidate,
     Predictions,
@@ -13,6 +13,7 @@ from pacesetter_search.prediction import (
     Usual,
     curves_of,
     predict,
+    predict_by,
 )
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 from starlette.responses import Response
@@ -24,24 +25,26 @@ from pacesetter_service.http.problems import ApiProblem
 from pacesetter_service.http.replies import body_of, json_reply, problems
 from pacesetter_service.http.services import Services
 from pacesetter_service.jobs.open_job import job_not_found
-from pacesetter_service.views import CurveView
 
 router = APIRouter(tags=["recommendations"])
 
-MOST_CURVES, MOST_CANDIDATES = 20, 50
-ALL_ROWS = 10_000_000
+MOST_CURVES, MOST_IN_ALL, MOST_CANDIDATES = 20, 40, 50
 
 Reader = Annotated[Principal, Depends(Require("read"), scope="function")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-JobName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 class PredictionRequest(BaseModel):
-    """Curves to fit, and schedules to predict."""
+    """A law, or curves to fit one to, and schedules to predict."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    jobs: Annotated[tuple[JobName, ...], Field(max_length=MOST_CURVES)] = ()
+    law: Id | None = None
+    """A stored law (``GET /v1/laws``): nothing is fitted then."""
+    stored: Annotated[tuple[Id, ...], Field(max_length=MOST_CURVES)] = ()
+    """Stored curves (``GET /v1/curves``)."""
+    jobs: Annotated[tuple[Id, ...], Field(max_length=MOST_CURVES)] = ()
     """Recorded jobs whose main lines are fitted."""
     curves: Annotated[tuple[RecordedCurve, ...], Field(max_length=MOST_CURVES)] = ()
     candidates: Annotated[dict[Name, Candidate], Field(max_length=MOST_CANDIDATES)] = Field(
@@ -54,9 +57,14 @@ class PredictionRequest(BaseModel):
 
     @model_validator(mode="after")
     def _there_is_something_to_fit(self) -> "PredictionRequest":
-        if not (self.jobs or self.curves):
+        given = len(self.jobs) + len(self.curves) + len(self.stored)
+        if given > MOST_IN_ALL:
+            raise ValueError(f"{given} curves are too many for one fit; give {MOST_IN_ALL} in all")
+        if self.law is not None and given:
+            raise ValueError("a law answers by itself; leave out jobs, curves and stored")
+        if self.law is None and not given:
             raise ValueError(
-                "give jobs or curves to fit a law to; a constant and a decaying run are the least"
+                "give a law, or jobs, curves or stored to fit one to; a constant and a decaying run are the least"
             )
         if not (self.candidates or self.usual):
             raise ValueError("give candidates, or usual with a length and a peak")
@@ -83,25 +91,52 @@ async def predict_schedules(
 ) -> Response:
     """Predict what each schedule would end with, and rank them."""
     asked = parse_body(_REQUEST, await read_body(request, services.settings.max_body_bytes))
-    recorded = [await _recorded(job, principal, services) for job in asked.jobs]
     try:
-        # A fit takes a second or two: not on the loop that takes reports.
-        found = await asyncio.to_thread(_answer, asked, [*recorded, *asked.curves])
+        if asked.law is not None:
+            law, evidence = await _stored_law(asked.law, principal, services)
+            found = await asyncio.to_thread(
+                predict_by, law, asked.all_candidates(), asked.reference, evidence
+            )
+        else:
+            curves = await _curves(asked, principal, services)
+            # A fit takes a second or two: not on the loop that takes reports.
+            found = await asyncio.to_thread(
+                predict, curves, asked.all_candidates(), asked.reference
+            )
     except (LawNotFitted, ValueError) as error:
-        raise ApiProblem(
-            422,
-            "NOT_FITTED",
-            str(error),
-            hint="Give finite losses, above zero, of runs of one peak learning rate.",
-        ) from error
+        raise _not_fitted(str(error)) from error
     return json_reply(found)
 
 
-def _answer(asked: PredictionRequest, recorded: list[RecordedCurve]) -> Predictions:
-    return predict(curves_of(recorded), asked.all_candidates(), asked.reference)
+async def _curves(
+    asked: PredictionRequest, principal: Principal, services: Services
+) -> list[NamedCurve]:
+    """Return all curves that a law is to be fitted to."""
+    project = None if principal.everywhere else principal.project
+    stored = await services.controller.curves.points(asked.stored, project)
+    return [
+        *[NamedCurve(curve.name, points) for curve, points in stored],
+        *[await _recorded(job, principal, services) for job in asked.jobs],
+        *curves_of(asked.curves),
+    ]
 
 
-async def _recorded(job: str, principal: Principal, services: Services) -> RecordedCurve:
+async def _stored_law(
+    law_id: str, principal: Principal, services: Services
+) -> tuple[StoredLaw, tuple[FittedTo, ...]]:
+    """Return a law and what it was fitted to. Raises a problem where none could be fitted."""
+    project = None if principal.everywhere else principal.project
+    found = await services.controller.laws.get(law_id, project)
+    if found.law is None:
+        raise _not_fitted(found.problem)
+    evidence = [
+        FittedTo(name=one.name, steps=one.steps, points=one.points, residual=one.residual)
+        for one in found.evidence
+    ]
+    return found.law, tuple(evidence)
+
+
+async def _recorded(job: str, principal: Principal, services: Services) -> NamedCurve:
     """Return a job's main line. Raises a problem for a job of another project or clock, or without losses."""
     view = await services.controller.get_job(job)
     if not principal.everywhere and view.project != principal.project:
@@ -111,36 +146,15 @@ async def _recorded(job: str, principal: Principal, services: Services) -> Recor
             422,
             "CLOCK_NOT_STEPS",
             f"Job {job} counts tokens, and laws here are about steps.",
-            hint="Give its curve by steps under curves.",
+            hint="Name its curve under stored once it has ended, or give it by steps under curves.",
         )
-    curve = await services.controller.curve(job, ("loss", "lr"), ALL_ROWS)
-    found = await asyncio.to_thread(main_line, job, curve)
-    if found is None:
-        raise ApiProblem(
-            422,
-            "NO_CURVE",
-            f"Job {job} has reported no finite loss of its main line.",
-            hint="Name a job that has trained.",
-        )
-    return found
+    return NamedCurve(job, await services.controller.curves.of_job(job))
 
 
-def main_line(job: str, curve: CurveView) -> RecordedCurve | None:
-    """Return the losses of the main line by steps done, the last one of each where a step was made again."""
-    main = np.array([kind == "main" for kind in curve.kinds], dtype=bool)
-    columns = {
-        name: np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-        for name, values in curve.columns.items()
-    }
-    position, loss, lr = (columns[name] for name in ("position", "loss", "lr"))
-    kept = main & np.isfinite(position) & np.isfinite(loss) & np.isfinite(lr) & (lr >= 0.0)
-    if not kept.any():
-        return None
-    # The last report of a position comes first here, and `unique` keeps the first.
-    steps, places = np.unique(position[kept][::-1].astype(np.int64) + 1, return_index=True)
-    return RecordedCurve(
-        name=job,
-        steps=tuple(steps.tolist()),
-        lrs=tuple(lr[kept][::-1][places].tolist()),
-        losses=tuple(loss[kept][::-1][places].tolist()),
+def _not_fitted(why: str) -> ApiProblem:
+    return ApiProblem(
+        422,
+        "NOT_FITTED",
+        why,
+        hint="Give finite losses, above zero, of runs of one peak learning rate.",
     )

@@ -40,7 +40,11 @@ async def open_services(
         StorageError: The database cannot be used.
     """
     secret = load_secret(settings)
-    options = replace(options or ControllerOptions(), observe_planning=metrics.observe_planning)
+    options = replace(
+        options or ControllerOptions(),
+        observe_planning=metrics.observe_planning,
+        observe_fit=metrics.observe_fit,
+    )
     controller = await Controller.open(settings.database, options)
     try:
         authenticator = await open_authenticator(settings, controller, secret)

@@ -10,7 +10,8 @@ import pytest
 from pacesetter.curves import Points
 from pacesetter.protocol import CurveUpload
 from pacesetter_service.controller import Controller
-from pacesetter_service.curves.repository import CurveFilter, columns_of, packed, unpacked
+from pacesetter_service.curves.packing import columns_of, packed, unpacked
+from pacesetter_service.curves.repository import CurveFilter
 from pacesetter_service.errors import NotFound, Refused
 from pacesetter_service.views import StoredCurve
 

@@ -4,8 +4,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pacesetter_service.http.predictions import main_line
-from pacesetter_service.views import CurveView
 
 from tests.service.http.curves import BODIES, PEAK, STEPS, curve, schedule, truth
 from tests.service.http.support import began, register, rows, send
@@ -153,22 +151,3 @@ async def test_a_job_without_losses_or_in_tokens_is_a_problem_document(
     tokens = await register(client, external_id="tokens", budget={"clock": "tokens", "total": 1000})
     body["jobs"] = [tokens["job"]]
     problem_of(await client.post("/v1/predictions", json=body), 422, "CLOCK_NOT_STEPS")
-
-
-def test_rows_of_probes_are_no_part_of_the_main_line() -> None:
-    """Of a position that was trained twice the last row counts, and rows without a loss are left out."""
-    view = CurveView(
-        columns={
-            "position": [0.0, 5.0, 1.0, 2.0, 1.0],
-            "step": [1.0, 2.0, 3.0, 4.0, 5.0],
-            "loss": [3.0, 9.0, 2.5, None, 2.4],
-            "lr": [0.1, 5.0, 0.1, 0.1, 0.2],
-        },
-        kinds=["main", "probe", "main", "main", "main"],
-        segments=[0, 1, 0, 0, 2],
-        sessions=[1] * 5,
-        rows_total=5,
-    )
-    found = main_line("job_1", view)
-    assert found is not None
-    assert (found.steps, found.losses, found.lrs) == ((1, 2), (3.0, 2.4), (0.1, 0.2))

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from pacesetter_service.auth.principal import Principal
-from pacesetter_service.curves.repository import CurveFilter, columns_of
+from pacesetter_service.curves.packing import columns_of
+from pacesetter_service.curves.repository import CurveFilter
 from pacesetter_service.curves.service import Uploaded
 from pacesetter_service.http.bodies import CSV, JSON, media_type, parse_body, read_body
 from pacesetter_service.http.curves.schemas import (
@@ -79,6 +80,7 @@ async def upload_curve(
 
     async def create() -> StoredReply:
         uploaded = await _upload(request, raw, principal, services)
+        services.metrics.uploads.inc(uploaded.is_new)
         reply = CurveReply.model_validate(uploaded.curve)
         headers = {"Location": f"/v1/curves/{reply.id}"}
         status = 201 if uploaded.is_new else 200

@@ -1,0 +1,1 @@
+"""Laws of stored curves, fitted in a process of their own."""
