@@ -1,4 +1,4 @@
-"""The command ``pacesetter``: bring recorded sessions to a service, say what waits, show schedules."""
+"""The command ``pacesetter``: bring recorded sessions and curves to a service, say what waits, show schedules."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pacesetter.commands import schedule
+from pacesetter.commands import curves, schedule
 from pacesetter.errors import ConfigurationError
 from pacesetter.transport.opening import DEFAULT_DIRECTORY, find_service
 from pacesetter.transport.syncing import Outcome, SessionSync, survey
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "schedule":
             return schedule.run(options, sys.stdout.write)
+        if options.command == "curves":
+            return curves.run(options, sys.stdout.write)
         return _sync(options) if options.command == "sync" else _status(options)
     except ConfigurationError as error:
         sys.stderr.write(f"pacesetter: {error}\n")
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="list the recorded sessions and what waits in them")
     status.add_argument("directory", type=Path, nargs="?", default=Path(DEFAULT_DIRECTORY))
     schedule.add_parser(commands)
+    curves.add_parser(commands)
     return parser
 
 

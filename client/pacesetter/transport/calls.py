@@ -105,6 +105,14 @@ class Calls:
         arrivals = read_segments(document.pop("segments", []))
         return _validated(SegmentPage, document), arrivals
 
+    def upload_curve(self, body: bytes, key: str) -> dict[str, Any]:
+        """Send a curve; the same ``key`` and body twice are one upload."""
+        return self._json("POST", "/v1/curves", body, headers={"Idempotency-Key": key})
+
+    def curves(self, query: str) -> dict[str, Any]:
+        """Return a page of the stored curves."""
+        return self._json("GET", f"/v1/curves?{query}")
+
     @contextmanager
     def stream(
         self, job: str, session: str, token: str | None, after: int

@@ -59,7 +59,16 @@ class ChildProcess:
         async with self._starting:
             if self.pid is not None:
                 return
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await self._spawned()
+            self._listens = False
+            if await self._receive(self._process, START_SECONDS) != READY:
+                raise ChildCrashed(f"{self.name} did not greet")
+            self._listens = True
+
+    async def _spawned(self) -> asyncio.subprocess.Process:
+        """Return a new process; whoever is cancelled meanwhile leaves none behind."""
+        spawning = asyncio.create_task(
+            asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", self._module),
                 *(str(os.getpid()), *self._arguments),
                 stdin=asyncio.subprocess.PIPE,
@@ -67,10 +76,13 @@ class ChildProcess:
                 env={**os.environ, **PINNED, **self._environment},
                 start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
             )
-            self._listens = False
-            if await self._receive(self._process, START_SECONDS) != READY:
-                raise ChildCrashed(f"{self.name} did not greet")
-            self._listens = True
+        )
+        try:
+            return await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            self._process, self._listens = await spawning, False
+            await self.stop()
+            raise
 
     async def ask(self, body: bytes) -> bytes:
         """Return the answer to a message.
