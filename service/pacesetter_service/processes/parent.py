@@ -59,16 +59,7 @@ class ChildProcess:
         async with self._starting:
             if self.pid is not None:
                 return
-            self._process = await self._spawned()
-            self._listens = False
-            if await self._receive(self._process, START_SECONDS) != READY:
-                raise ChildCrashed(f"{self.name} did not greet")
-            self._listens = True
-
-    async def _spawned(self) -> asyncio.subprocess.Process:
-        """Return a new process; whoever is cancelled meanwhile leaves none behind."""
-        spawning = asyncio.create_task(
-            asyncio.create_subprocess_exec(
+            self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", self._module),
                 *(str(os.getpid()), *self._arguments),
                 stdin=asyncio.subprocess.PIPE,
@@ -76,13 +67,10 @@ class ChildProcess:
                 env={**os.environ, **PINNED, **self._environment},
                 start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
             )
-        )
-        try:
-            return await asyncio.shield(spawning)
-        except asyncio.CancelledError:
-            self._process, self._listens = await spawning, False
-            await self.stop()
-            raise
+            self._listens = False
+            if await self._receive(self._process, START_SECONDS) != READY:
+                raise ChildCrashed(f"{self.name} did not greet")
+            self._listens = True
 
     async def ask(self, body: bytes) -> bytes:
         """Return the answer to a message.
@@ -122,24 +110,36 @@ class ChildProcess:
             raise
 
     async def stop(self) -> None:
-        """End the process: by closing its stdin, by force if it is at work and reads nothing."""
+        """End the process: by closing its stdin, by force if it is at work and reads nothing.
+
+        Whoever is cancelled meanwhile waits for its end nevertheless: it would be left half closed.
+        """
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None
-        process.stdin.close()
-        if not self._listens and process.returncode is None:
-            process.kill()  # it is busy with its imports or a request; nobody waits for the answer
+        ending = asyncio.create_task(_end(process, at_work=not self._listens))
         try:
-            async with asyncio.timeout(CLOSE_SECONDS if process.returncode is None else 0.1):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending
+            raise
+
+
+async def _end(process: asyncio.subprocess.Process, *, at_work: bool) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    if at_work and process.returncode is None:
+        process.kill()  # it is busy with its imports or a request; nobody waits for the answer
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS if process.returncode is None else 0.1):
             await process.wait()
-        with contextlib.suppress(OSError):
-            await process.stdin.wait_closed()
-        # The pipe of stdout is freed by its transport only, which asyncio does not hand out.
-        transport = getattr(process, "_transport", None)
-        if transport is not None:
-            transport.close()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()
+    # The pipe of stdout is freed by its transport only, which asyncio does not hand out.
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()

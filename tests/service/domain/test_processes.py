@@ -65,6 +65,25 @@ async def test_whoever_is_cancelled_while_it_starts_leaves_none_behind(
     assert (echo.pid, children()) == (None, [])
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_whoever_is_cancelled_while_it_ends_leaves_no_pipe_open(
+    echo: ChildProcess, turns: int
+) -> None:
+    await echo.start()
+    transport: asyncio.SubprocessTransport = echo._process._transport  # type: ignore[union-attr]
+    stopping = asyncio.create_task(echo.stop())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    if not turns:
+        assert echo.pid is not None  # it had not begun to end
+        return
+    assert (echo.pid, children()) == (None, [])
+    assert transport.is_closing()
+
+
 async def test_whoever_is_cancelled_while_it_works_takes_it_down(echo: ChildProcess) -> None:
     await echo.start()
     working = asyncio.create_task(echo.ask(b"hang"))
