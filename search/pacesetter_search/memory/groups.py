@@ -79,13 +79,14 @@ class LawGroup(BaseModel):
 
     def among(self, keys: Iterable[str]) -> str:
         """Return which of the groups with these keys a run belongs to that this is the group of; else its own key."""
-        near = [(apart, key) for key in keys if (apart := self._apart(key)) is not None]
+        own = self.words
+        near = [(apart, key) for key in keys if (apart := self._apart(key, own)) is not None]
         return min(near)[1] if near else self.key
 
-    def _apart(self, key: str) -> float | None:
+    def _apart(self, key: str, own_words: str) -> float | None:
         """Return how far the numbers of a key are, 1 being the tolerance's edge; None: beyond, or another kind."""
         words, *numbers = key.split("/")
-        if words != self.words or len(numbers) != 3:
+        if words != own_words or len(numbers) != 3:
             return None
         mine = (self.parameters, self.batch_tokens, self.peak_lr)
         # Half of a tolerance on either side, so that any two in a group are within the whole.

@@ -1,5 +1,6 @@
 """Laws over HTTP, and predictions by them: of stored curves, and of a stored law without any fit."""
 
+import csv
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from pacesetter_service.http.services import Services
 from pacesetter_service.laws.repository import LawFilter
 
+from benchmarks.public_curves import FITTED, FOLDER, WARMUP
 from tests.service.http.conftest import ADMIN_TOKEN
 from tests.service.http.curves import BODIES, PEAK, STEPS, curve, schedule, truth, upload
 from tests.service.http.support import began, register, rows, send
@@ -138,6 +140,42 @@ async def test_a_question_that_names_nothing_is_a_problem_document(
 ) -> None:
     body = {"candidates": CANDIDATES, **changes}
     problem_of(await client.post("/v1/predictions", json=body), status, code)
+
+
+@pytest.mark.skipif(
+    not FOLDER.is_dir(), reason=f"the public curves are not at {FOLDER}; they stay outside the repo"
+)
+async def test_public_curves_predict_one_that_was_not_uploaded(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    """Four runs of 100M parameters as they were published, as CSV; the fifth decays linearly over its last sixth."""
+    folder = FOLDER / "multipowerlaw" / "csv_100"
+    about: dict[str, str | float] = {"family": "llama", "parameters": 1e8, "warmup": WARMUP}
+    for name in (*FITTED, "wsdcon_3"):
+        content = (folder / f"{name}.csv").read_bytes()
+        headers = {"content-type": "text/csv"}
+        reply = await client.post(
+            "/v1/curves", content=content, params={**about, "name": name}, headers=headers
+        )
+        assert reply.status_code == 201, reply.text
+    wsd = {
+        "length": 24_000,
+        "warmup": {"length": WARMUP},
+        "floor": 0.1,
+        "body": {"family": "wsd", "cooldown": 1 / 6},
+    }
+    body = {
+        "law": await fitted(services),
+        "candidates": {"wsd": {"base_lr": PEAK, "schedule": wsd}},
+    }
+    found = (await client.post("/v1/predictions", json=body)).json()
+    assert sorted(one["name"] for one in found["evidence"]) == sorted((*FITTED, "wsdcon_3"))
+    (wsd_found,) = found["candidates"]
+    rows = list(csv.DictReader((folder / "wsdld_20000_24000.csv").read_text().splitlines()))
+    true = float(rows[-1]["loss"])
+    assert wsd_found["loss"] == pytest.approx(true, rel=3e-3)
+    assert wsd_found["loss_90"][0] < true < wsd_found["loss_90"][1]
+    assert wsd_found["loss_90"][1] - wsd_found["loss_90"][0] < 0.05
 
 
 # -- must show 9: what a law makes of odd curves --
