@@ -196,7 +196,8 @@ def _values(tx: Transaction, curve: NewCurve) -> dict[str, Any]:
 def _key(tx: Transaction, project: str, record: RunRecord) -> str:
     """Return the key of the law that a run is evidence for, among those that there are."""
     # One at a time within a project: two first runs of a group must not make two groups.
-    tx.execute(select(ProjectRow.name).where(ProjectRow.name == project).with_for_update())
+    project_row = select(ProjectRow.name).where(ProjectRow.name == project)
+    tx.execute(project_row.with_for_update(key_share=True))
     return law_key(record, _keys(tx, project, LawGroup.of(record).words))
 
 

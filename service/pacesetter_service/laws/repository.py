@@ -50,11 +50,34 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The curves of a group: all that are evidence, and the points of some."""
+    """The curves that are evidence for a law, without their points."""
 
     records: tuple[RunRecord, ...]
     """Oldest first."""
     seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A law to be stored."""
+
+    group: Stale
+    """As it was found."""
+    about: LawGroup
+    """What its curves have in common."""
+    seen: str
+    """What its curves were when they were read."""
+    answer: FitAnswer
+    names: dict[str, str]
+    """Of the curves, by id."""
+
+    @property
+    def evidence(self) -> list[dict[str, Any]]:
+        """The curves that the law was fitted to, as they are stored."""
+        return [
+            {**each.model_dump(mode="json"), "id": each.name, "name": self.names[each.name]}
+            for each in self.answer.fitted
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,44 +148,25 @@ def points_for(tx: Transaction, records: Sequence[RunRecord]) -> tuple[FitCurve,
     return tuple(FitCurve(name=each, data=data[each]) for each in ids if each in data)
 
 
-def insert_version(
-    tx: Transaction,
-    stale: Stale,
-    about: LawGroup,
-    seen: str,
-    answer: FitAnswer,
-    names: dict[str, str],
-) -> str | None:
-    """Store a new version and drop the oldest ones; return its id, None if somebody else stored it.
-
-    Args:
-        tx: Where to write.
-        stale: The group as it was found.
-        about: What its curves have in common.
-        seen: What its curves were when they were read.
-        answer: Of the fit.
-        names: Of the fitted curves, by id.
-    """
+def insert_version(tx: Transaction, new: NewVersion) -> str | None:
+    """Store a new version and drop the oldest ones; return its id, None if somebody else stored it."""
+    group, version = new.group, new.group.version + 1
     law_id = f"law_{secrets.token_hex(10)}"
-    evidence = [
-        {**each.model_dump(mode="json"), "id": each.name, "name": names[each.name]}
-        for each in answer.fitted
-    ]
     inserted = tx.execute(
         tx.insert_into(LawRow)
         .values(
             id=law_id,
-            project=stale.project,
-            key=stale.key,
-            family=about.family,
-            regime=about.regime,
-            version=stale.version + 1,
-            about=about.model_dump(mode="json"),
-            law=answer.law,
-            problem=answer.problem,
-            evidence={"curves": evidence},
-            seen=seen,
-            seconds=answer.seconds,
+            project=group.project,
+            key=group.key,
+            family=new.about.family,
+            regime=new.about.regime,
+            version=version,
+            about=new.about.model_dump(mode="json"),
+            law=new.answer.law,
+            problem=new.answer.problem,
+            evidence={"curves": new.evidence},
+            seen=new.seen,
+            seconds=new.answer.seconds,
         )
         .on_conflict_do_nothing()
         .returning(LawRow.id)
@@ -171,9 +175,9 @@ def insert_version(
         return None
     tx.execute(
         delete(LawRow).where(
-            LawRow.project == stale.project,
-            LawRow.key == stale.key,
-            LawRow.version <= stale.version + 1 - VERSIONS,
+            LawRow.project == group.project,
+            LawRow.key == group.key,
+            LawRow.version <= version - VERSIONS,
         )
     )
     return law_id

@@ -17,7 +17,7 @@ from pacesetter_service.errors import ControllerError
 from pacesetter_service.laws import repository
 from pacesetter_service.laws.messages import FitAnswer, FitRequest
 from pacesetter_service.laws.remote import FittingProcess
-from pacesetter_service.laws.repository import Group, Stale
+from pacesetter_service.laws.repository import Group, NewVersion, Stale
 from pacesetter_service.processes.parent import ChildCrashed
 from pacesetter_service.wakeup import wait_for
 
@@ -119,9 +119,8 @@ class LawRunner:
             return None
         about = await self._about(stale, group)
         names = {one.id: one.name for one in group.records}
-        law_id = await self._store.write(
-            lambda tx: repository.insert_version(tx, stale, about, group.seen, answer, names)
-        )
+        new = NewVersion(stale, about, group.seen, answer, names)
+        law_id = await self._store.write(lambda tx: repository.insert_version(tx, new))
         self._waiting.pop((stale.project, stale.key), None)
         if self._observe is not None:
             self._observe("unfit" if answer.problem else "fitted", answer.seconds)

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,7 +209,7 @@ def test_without_tensorboard_the_package_to_install_is_named(
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(b"")
     name = "tensorboard.backend.event_processing.event_file_loader"
-    monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigurationError, match=r"pip install \"pacesetter\[tensorboard\]\""):
         read_curve(path)
 
@@ -239,8 +241,6 @@ def test_a_run_that_mlflow_wrote_is_a_curve(
 ) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is in the extra benchmarks")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         client = tracking.MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())

@@ -161,9 +161,8 @@ async def test_two_replicas_store_one_version(open_controller: Open) -> None:
 
 
 async def test_uploads_that_come_together_are_fitted_once(open_controller: Open) -> None:
-    controller = await open_controller(replace(OPTIONS, fit_after_seconds=1.5))
-    for body in ("constant", "cosine", "wsd"):
-        await stored(controller, body)
+    controller = await open_controller(replace(OPTIONS, fit_after_seconds=3.0))
+    await asyncio.gather(*(stored(controller, body) for body in ("constant", "cosine", "wsd")))
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not (found := await laws(controller)):
             await asyncio.sleep(0.05)
