@@ -16,7 +16,7 @@ FINAL_SEED = 20261130
 """Of the fleet that is run once, when the code of search and memory no longer changes. Development draws with seeds of
 1000 and more."""
 
-_KINDS = ("text", "text", "text", "images", "signals")
+_KINDS = ("text", "text", "text", "text", "images", "signals")
 _TEXTS: tuple[TextName, ...] = ("python", "c++")
 _TEXT_OPTIMIZERS: tuple[OptimizerName, ...] = ("adamw", "adamw", "muon")
 _SMALL_OPTIMIZERS: tuple[OptimizerName, ...] = ("adamw", "momentum")
@@ -67,7 +67,7 @@ def _small(name: str, kind: str, rng: np.random.Generator) -> FleetJob:
         "mlp" if data == "digits" else "cnn",
         _pick(rng, _SMALL_OPTIMIZERS),
         batch=_pick(rng, (16, 32, 64)),
-        width=_pick(rng, (32, 64, 128)) if data == "digits" else _pick(rng, (8, 16, 24)),
+        width=_pick(rng, (32, 64, 128)) if data == "digits" else _pick(rng, (16, 24, 32)),
         depth=_pick(rng, (1, 2, 3)) if data == "digits" else _pick(rng, (2, 3)),
         weight_decay=1e-3,
         label_noise=0.1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pacesetter_search.strategies.zero_tuning.landscape import FloatArray, divergence, rise
+from pacesetter_search.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.prior import Prior
 
 SMALLEST_PROBABILITY = 1e-6

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pacesetter_search.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.evidence import (
     Cells,
     RangeEvidence,
@@ -18,7 +19,6 @@ from pacesetter_search.strategies.zero_tuning.evidence import (
     log_likelihood,
     range_log_likelihood,
 )
-from pacesetter_search.strategies.zero_tuning.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.prior import Prior
 
 STEP = 0.125

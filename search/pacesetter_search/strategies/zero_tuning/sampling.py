@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pacesetter_search.strategies.zero_tuning.landscape import FloatArray
+from pacesetter_search.landscape import FloatArray
 from pacesetter_search.strategies.zero_tuning.posterior import (
     GRID,
     Posterior,

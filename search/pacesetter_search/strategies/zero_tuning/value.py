@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pacesetter_search.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.evidence import SMALLEST_PROBABILITY, Cells, scores_of
-from pacesetter_search.strategies.zero_tuning.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.posterior import (
     Posterior,
     at_horizon,

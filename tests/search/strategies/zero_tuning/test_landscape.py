@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from pacesetter_search.strategies.zero_tuning.landscape import divergence, rise
+from pacesetter_search.landscape import divergence, rise
 
 B, K = np.array(0.2), np.array(0.8)
 
