@@ -1,5 +1,6 @@
 """What schedules would end with, asked over HTTP: of curves that come along, and of recorded jobs."""
 
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -76,6 +77,37 @@ async def test_the_usual_schedules_are_compared_where_none_is_named(
     assert cosine["gain"] == 0.0
     body["usual"] = {"steps": 100, "base_lr": PEAK, "warmup": 100}
     problem_of(await client.post("/v1/predictions", json=body), 422, "INVALID_REQUEST")
+
+
+async def test_runs_of_a_hundred_million_steps_need_no_value_a_step(
+    client: httpx.AsyncClient,
+) -> None:
+    """A rate for each step of both runs and of the candidate would take 2.4 GB."""
+    last = 100_000_000
+    steps = [last * place // 100 for place in range(1, 101)]
+    falls = [3.0 + (step / 1e6) ** -0.5 for step in steps]
+    flat = {"name": "flat", "steps": steps, "lrs": [1e-3] * 100, "losses": falls}
+    late = [max(0.0, place / 100 - 0.7) for place in range(1, 101)]
+    decayed = {
+        **flat,
+        "name": "decayed",
+        "lrs": [1e-3 * (1.0 - 3.0 * share) for share in late],
+        "losses": [loss - 0.1 * share for loss, share in zip(falls, late, strict=True)],
+    }
+    wsd = {"length": last, "body": {"family": "wsd", "cooldown": 0.3}, "floor": 0.1}
+    tracemalloc.start()
+    reply = await client.post(
+        "/v1/predictions",
+        json={
+            "curves": [flat, decayed],
+            "candidates": {"wsd": {"schedule": wsd, "base_lr": 1e-3}},
+        },
+    )
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["candidates"][0]["loss"] == pytest.approx(3.07, abs=0.05)
+    assert most < 500e6
 
 
 async def test_what_lies_outside_of_the_curves_is_refused_by_name(
