@@ -56,7 +56,14 @@ def _text(name: str, rng: np.random.Generator) -> FleetJob:
     steps = _steps(rng, 300, 1200)
     label = f"{recipe.text} width {recipe.width} depth {recipe.depth} batch {recipe.batch}"
     return _described(
-        name, f"bytes {recipe.text}", label, steps, recipe.optimizer, recipe, "pretrain"
+        name,
+        f"bytes {recipe.text}",
+        label,
+        steps,
+        recipe.optimizer,
+        recipe,
+        "pretrain",
+        recipe.batch * recipe.context,
     )
 
 
@@ -77,7 +84,7 @@ def _small(name: str, kind: str, rng: np.random.Generator) -> FleetJob:
         f"{data} {recipe.network} width {recipe.width} depth {recipe.depth} batch {recipe.batch}"
     )
     family = f"{data} {recipe.network}"
-    return _described(name, family, label, steps, recipe.optimizer, recipe, "vision")
+    return _described(name, family, label, steps, recipe.optimizer, recipe, "vision", recipe.batch)
 
 
 def _described(
@@ -88,6 +95,7 @@ def _described(
     optimizer: OptimizerName,
     recipe: Recipe,
     regime: Regime,
+    batch: float,
 ) -> FleetJob:
     task = Task(
         name=name,
@@ -99,7 +107,7 @@ def _described(
         lm_like=regime == "pretrain",
         recipe=recipe,
     )
-    return FleetJob(task, Target(family=family, regime=regime))
+    return FleetJob(task, Target(family=family, regime=regime, batch_tokens=batch))
 
 
 def _steps(rng: np.random.Generator, least: int, most: int) -> int:

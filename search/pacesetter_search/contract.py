@@ -165,6 +165,7 @@ class Strategy(ABC):
         slow: True if a decision may take more than a few milliseconds. The controller then plans in a process of its
             own, never in the transaction that stores a report.
         default_cap: Overhead cap where the job names none.
+        remembers: Whether it asks what other jobs of the project taught (``Registered.priors``).
         tier: How well proven it is. One that is ``experimental`` is offered and never chosen by default.
         needs: What a job has to have for it, in a few words.
     """
@@ -174,6 +175,7 @@ class Strategy(ABC):
     needs: ClassVar[str] = "nothing"
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
     default_cap: ClassVar[float] = 0.15
     parameters_type: ClassVar[type[Parameters]] = Parameters
 

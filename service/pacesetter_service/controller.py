@@ -14,6 +14,7 @@ from datetime import datetime
 
 from pacesetter.protocol import JobSpec, JobStatus, Report, ReportReply, SegmentPage
 from pacesetter_search.contract import Strategy
+from pacesetter_search.memory.jobs import job_priors
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
@@ -218,12 +219,24 @@ class Controller:
         """
         if validate_only:
             return would_register(assess(spec, self._registry))
+        priors = await self._remembered(spec, project)
         registered = await self._store.write(
-            lambda tx: registration.register(tx, spec, project, self._registry)
+            lambda tx: registration.register(tx, spec, project, self._registry, priors)
         )
         if registered.is_new_job and self._options.planning:
             registered = await self._with_first_segments(registered)
         return registered
+
+    async def _remembered(self, spec: JobSpec, project: str) -> dict[str, JsonValue]:
+        """Return what the project's other runs teach a job that is new and whose strategy asks."""
+        if await self._store.read(lambda tx: registration.is_known(tx, spec, project)):
+            return {}
+        assessment = assess(spec, self._registry)
+        if not assessment.strategy.remembers:
+            return {}
+        records = await self.curves.records(project, spec.regime)
+        # Some tens of milliseconds with a hundred runs: not on the loop that takes reports.
+        return await asyncio.to_thread(job_priors, records, assessment.facts)
 
     async def report(self, job_id: str, report: Report) -> ReportReply:
         """Store the records of a report, advance the strategy, and return what is new for the job.

@@ -57,7 +57,7 @@ class Guarded(Strategy):
         self.strategy = strategy
         self.guard = parameters or GuardParameters()
         # What is a class's own elsewhere is here that of the strategy inside.
-        for attribute in ("name", "version", "slow", "default_cap", "parameters_type"):
+        for attribute in ("name", "version", "slow", "remembers", "default_cap", "parameters_type"):
             object.__setattr__(self, attribute, getattr(strategy, attribute))
 
     def obstacles(self, job: JobFacts) -> Iterable[str]:

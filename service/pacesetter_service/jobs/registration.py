@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pacesetter.protocol import Authority, JobSpec, Registration
+from pacesetter_search.contract import JobFacts, State, Strategy
 from pacesetter_search.contract import Registered as RegisteredEvent
-from pacesetter_search.contract import State, Strategy
+from pydantic import JsonValue
 from sqlalchemy import insert, select
 
 from pacesetter_service.database.models import JobRow, ProjectRow, SessionRow
@@ -32,6 +33,7 @@ class Assessment:
     strategy: Strategy
     parameters: dict[str, Any]
     overhead_cap: float
+    facts: JobFacts
     state: State
 
 
@@ -61,7 +63,8 @@ def assess(spec: JobSpec, registry: Registry) -> Assessment:
             obstacles=obstacles,
             fitting=fitting,
         )
-    return Assessment(spec, authority, strategy, parameters, cap, strategy.initial(facts))
+    state = strategy.initial(facts)
+    return Assessment(spec, authority, strategy, parameters, cap, facts, state)
 
 
 def would_register(assessment: Assessment) -> Registered:
@@ -77,8 +80,26 @@ def would_register(assessment: Assessment) -> Registered:
     return Registered(registration, is_new_job=False, is_new_session=False)
 
 
-def register(tx: Transaction, spec: JobSpec, project: str, registry: Registry) -> Registered:
+def is_known(tx: Transaction, spec: JobSpec, project: str) -> bool:
+    """Return whether there is a job of this ``external_id``."""
+    return _find(tx, spec, project) is not None
+
+
+def register(
+    tx: Transaction,
+    spec: JobSpec,
+    project: str,
+    registry: Registry,
+    priors: dict[str, JsonValue] | None = None,
+) -> Registered:
     """Return the job's registration; a known ``external_id`` with another nonce opens a new session.
+
+    Args:
+        tx: Where to write.
+        spec: What the job says of itself.
+        project: Whose it is.
+        registry: The strategies.
+        priors: What other jobs taught; only a new job's first event carries it.
 
     Raises:
         StrategyRefused: The strategy cannot steer the job.
@@ -91,7 +112,7 @@ def register(tx: Transaction, spec: JobSpec, project: str, registry: Registry) -
         job_id = _insert_job(tx, assessment, project)
         job = lock_job(tx, job_id)
         if job.last_event == 0:
-            return _first_session(job, spec, registry)
+            return _first_session(job, spec, registry, priors or {})
         # Another replica was faster: what follows is that of a known job.
     else:
         job = lock_job(tx, found)
@@ -145,9 +166,12 @@ def _insert_job(tx: Transaction, assessment: Assessment, project: str) -> str:
     return job_id
 
 
-def _first_session(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
+def _first_session(
+    job: OpenJob, spec: JobSpec, registry: Registry, priors: dict[str, JsonValue]
+) -> Registered:
     session, number = _open_session(job, spec)
-    job.due_event = job.add_event("registered", RegisteredEvent(), reducible=True, session=session)
+    first = RegisteredEvent(priors=priors)
+    job.due_event = job.add_event("registered", first, reducible=True, session=session)
     plan_now(job, registry)
     job.save()
     return Registered(_registration(job, session, number), is_new_job=True, is_new_session=True)

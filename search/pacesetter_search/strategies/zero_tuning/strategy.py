@@ -66,6 +66,7 @@ class ZeroTuning(Strategy):
     needs: ClassVar[str] = f"{probing.NEEDS}, 300 steps or more"
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     default_cap: ClassVar[float] = 0.15
     parameters_type: ClassVar[type[Parameters]] = ZeroTuningParameters
 
