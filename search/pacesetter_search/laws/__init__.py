@@ -1,7 +1,10 @@
 """Laws: fitted functions from a schedule to the loss it reaches, with an uncertainty. NumPy and SciPy only."""
 
+from pacesetter_search.laws.across_peaks import AcrossPeaksLaw, FittedAcrossPeaks
 from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
-from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction
+from pacesetter_search.laws.base import FittedLaw, Hull, Law, LawNotFitted, Prediction
+from pacesetter_search.laws.baseline import BaselineLaw, FittedBaseline
+from pacesetter_search.laws.convex import ConvexBoundLaw, FittedConvexBound
 from pacesetter_search.laws.curves import Curve
 from pacesetter_search.laws.ensemble import EnsembleLaw, FittedEnsemble
 from pacesetter_search.laws.functional import FittedFunctional, FunctionalScalingLaw
@@ -10,16 +13,23 @@ from pacesetter_search.laws.published import step_law_peak
 from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
 
 __all__ = [
+    "AcrossPeaksLaw",
     "AnnealingLaw",
+    "BaselineLaw",
+    "ConvexBoundLaw",
     "Curve",
     "EnsembleLaw",
+    "FittedAcrossPeaks",
     "FittedAnnealing",
+    "FittedBaseline",
+    "FittedConvexBound",
     "FittedEnsemble",
     "FittedFunctional",
     "FittedLaw",
     "FittedMultiPower",
     "FittedSpectrum",
     "FunctionalScalingLaw",
+    "Hull",
     "Law",
     "LawNotFitted",
     "MultiPowerLaw",
