@@ -2,6 +2,7 @@
 
 from pacesetter_search.laws.across_peaks import AcrossPeaksLaw, FittedAcrossPeaks
 from pacesetter_search.laws.annealing import AnnealingLaw, FittedAnnealing
+from pacesetter_search.laws.any import AnyFittedLaw, parse_law
 from pacesetter_search.laws.base import FittedLaw, Hull, Law, LawNotFitted, Prediction
 from pacesetter_search.laws.baseline import BaselineLaw, FittedBaseline
 from pacesetter_search.laws.convex import ConvexBoundLaw, FittedConvexBound
@@ -15,6 +16,7 @@ from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
 __all__ = [
     "AcrossPeaksLaw",
     "AnnealingLaw",
+    "AnyFittedLaw",
     "BaselineLaw",
     "ConvexBoundLaw",
     "Curve",
@@ -35,5 +37,6 @@ __all__ = [
     "MultiPowerLaw",
     "Prediction",
     "SpectralLaw",
+    "parse_law",
     "step_law_peak",
 ]
