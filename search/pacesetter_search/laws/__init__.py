@@ -11,6 +11,7 @@ from pacesetter_search.laws.ensemble import EnsembleLaw, FittedEnsemble
 from pacesetter_search.laws.functional import FittedFunctional, FunctionalScalingLaw
 from pacesetter_search.laws.multi_power import FittedMultiPower, MultiPowerLaw
 from pacesetter_search.laws.published import step_law_peak
+from pacesetter_search.laws.scaling import FinalLoss, FittedSizeToken, SizeTokenLaw
 from pacesetter_search.laws.spectral import FittedSpectrum, SpectralLaw
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ConvexBoundLaw",
     "Curve",
     "EnsembleLaw",
+    "FinalLoss",
     "FittedAcrossPeaks",
     "FittedAnnealing",
     "FittedBaseline",
@@ -29,6 +31,7 @@ __all__ = [
     "FittedFunctional",
     "FittedLaw",
     "FittedMultiPower",
+    "FittedSizeToken",
     "FittedSpectrum",
     "FunctionalScalingLaw",
     "Hull",
@@ -36,6 +39,7 @@ __all__ = [
     "LawNotFitted",
     "MultiPowerLaw",
     "Prediction",
+    "SizeTokenLaw",
     "SpectralLaw",
     "parse_law",
     "step_law_peak",
