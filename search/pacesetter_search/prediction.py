@@ -1,5 +1,6 @@
 """What schedules would end with, from curves of runs that have ended; the answer names the curves it rests on."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Self
@@ -8,9 +9,9 @@ import numpy as np
 from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pacesetter_search.laws import AnnealingLaw, Curve, EnsembleLaw, MultiPowerLaw
-from pacesetter_search.laws.choice import Ranking, rank_schedules, usual_schedules
-from pacesetter_search.laws.curves import FloatArray
+from pacesetter_search.laws import AnyFittedLaw, Curve, EnsembleLaw, LawNotFitted
+from pacesetter_search.laws.choice import Ranking, learning_rates, rank_under, zoo
+from pacesetter_search.laws.identification import misfits
 
 LEFT_OUT = 0.02
 """Share of a run's first steps that no law is about: warm-up, and the fall from the untrained model."""
@@ -19,10 +20,7 @@ MOST_POINTS, FEWEST_POINTS, MOST_IN_ALL = 300, 60, 2400
 """Points of a curve that are fitted, in blocks of averaged losses: fewer of each where there are many curves."""
 
 MOST_STEPS = 50_000
-"""Steps of a curve in a fit; of a longer run one stands for several."""
-
-MEMORY = 1000.0
-"""Of the annealing law, in steps of the run."""
+"""Steps of a curve in a fit, and of a candidate; of a longer run one stands for several."""
 
 LONGEST = 100_000_000
 Z90 = 1.6449
@@ -84,7 +82,7 @@ class Candidate(_Strict):
 
 
 class Usual(_Strict):
-    """The usual schedules at a length and a peak."""
+    """Every family of schedules at its default or typical parameters, at a length and a peak."""
 
     steps: int = Field(ge=10, le=LONGEST)
     base_lr: float = Field(gt=0.0, le=1e4)
@@ -98,7 +96,7 @@ class Usual(_Strict):
 
     def candidates(self) -> dict[str, Candidate]:
         """Return them by name."""
-        found = usual_schedules(self.steps, self.warmup)
+        found = zoo(self.steps, self.base_lr, self.warmup)
         return {
             name: Candidate(schedule=schedule, base_lr=self.base_lr)
             for name, schedule in found.items()
@@ -135,12 +133,24 @@ class Predictions(_Strict):
     warnings: tuple[str, ...]
 
 
+class LawOfRuns(_Strict):
+    """A law with what it rests on: all that has to be kept of a fit."""
+
+    law: AnyFittedLaw
+    """In steps of the runs."""
+    evidence: tuple[Used, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class NamedCurve:
     """A curve under the name that the answer calls it by."""
 
     name: str
     curve: Curve
+    steps: int
+    """Of the run, up to its last row."""
+    stride: int = 1
+    """Steps of the run that a step of the curve stands for, the same for all curves of a fit."""
 
 
 def curves_of(recorded: Sequence[RecordedCurve]) -> list[NamedCurve]:
@@ -150,10 +160,11 @@ def curves_of(recorded: Sequence[RecordedCurve]) -> list[NamedCurve]:
         ValueError: One has no finite loss left.
     """
     most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // max(len(recorded), 1)))
-    return [_curve_of(each, most) for each in recorded]
+    longest = max((each.steps[-1] for each in recorded), default=1)
+    return [_curve_of(each, most, -(-longest // MOST_STEPS)) for each in recorded]
 
 
-def _curve_of(recorded: RecordedCurve, most: int) -> NamedCurve:
+def _curve_of(recorded: RecordedCurve, most: int, stride: int) -> NamedCurve:
     """Return a curve of at most ``most`` points or so.
 
     Raises:
@@ -165,10 +176,35 @@ def _curve_of(recorded: RecordedCurve, most: int) -> NamedCurve:
     if 0 < recorded.warmup < steps[0]:
         steps, rates = np.append([0.0, recorded.warmup], steps), np.append([0.0, rates[0]], rates)
         losses = np.append([np.nan, np.nan], losses)
-    every = np.interp(np.arange(1, int(steps[-1]) + 1), steps, rates)
-    curve = Curve.of(every, steps, losses)
+    # The rate in the middle of each group, without a value for every step of a long run.
+    middles = np.arange(1, int(steps[-1]) + 1, stride) + 0.5 * (stride - 1)
+    every = np.interp(np.minimum(middles, steps[-1]), steps, rates)
+    curve = Curve.of(every, np.where(steps >= 1.0, np.maximum(steps / stride, 1.0), 0.0), losses)
     curve = curve.after(max(1, int(LEFT_OUT * curve.steps)))
-    return NamedCurve(recorded.name, curve.blocks(max(1, -(-curve.steps // most))))
+    return NamedCurve(
+        recorded.name, curve.blocks(max(1, -(-curve.steps // most))), recorded.steps[-1], stride
+    )
+
+
+def fit_law(curves: Sequence[NamedCurve]) -> LawOfRuns:
+    """Return the law of all curves, in steps of the runs, to be kept or asked at once.
+
+    Raises:
+        LawNotFitted: The curves carry no fit, or contradict each other; the message names the one.
+    """
+    stride, names = curves[0].stride, [each.name for each in curves]
+    found = [each.curve for each in curves]
+    try:
+        law = EnsembleLaw(stride=stride).fit(found)
+    except LawNotFitted as error:
+        raise LawNotFitted(_named(str(error), names)) from error
+    warnings = tuple(_named(each, names) for each in law.warnings)
+    evidence = [
+        Used(name=each.name, steps=each.steps, points=each.curve.losses.size, residual=float(off))
+        for each, off in zip(curves, misfits(law, found), strict=True)
+    ]
+    in_steps = law.thinned(1.0 / stride).model_copy(update={"warnings": warnings})
+    return LawOfRuns(law=in_steps, evidence=tuple(evidence))
 
 
 def predict(
@@ -180,36 +216,40 @@ def predict(
         LawNotFitted: The curves carry no fit.
         ValueError: There is no candidate, or ``reference`` is none of them.
     """
-    longest = max(
-        *(each.curve.steps for each in curves),
-        *(one.schedule.length for one in candidates.values()),
-    )
+    return predict_under(fit_law(curves), candidates, reference)
+
+
+def predict_under(
+    known: LawOfRuns, candidates: dict[str, Candidate], reference: str | None
+) -> Predictions:
+    """Return the candidates in the order of their expected final losses under a law that was fitted before.
+
+    Raises:
+        ValueError: There is no candidate, ``reference`` is none of them, or one never leaves a rate of zero.
+    """
+    longest = max((one.schedule.length for one in candidates.values()), default=1)
     factor = -(-longest // MOST_STEPS)
-    law = EnsembleLaw([AnnealingLaw(max(1.0, MEMORY / factor)), MultiPowerLaw()])
-    if max(each.curve.steps for each in curves) < 24 * MEMORY:
-        law = EnsembleLaw()  # a memory of 1/24 of a shorter run
-    thinned = [each.curve.thinned(factor) for each in curves]
-    ranking = rank_schedules(
-        thinned,
-        {name: _rates(one, factor) for name, one in candidates.items()},
+    ranking = rank_under(
+        known.law.thinned(factor),
+        {
+            name: learning_rates(one.schedule, one.base_lr, factor)
+            for name, one in candidates.items()
+        },
         reference=reference,
-        law=law,
     )
     return Predictions(
         candidates=tuple(_placed(ranking)),
         refused=dict(ranking.refused),
-        evidence=tuple(_used(curves, thinned, ranking)),
+        evidence=known.evidence,
         warnings=ranking.warnings,
     )
 
 
-def _rates(candidate: Candidate, factor: int) -> FloatArray:
-    """Return the learning rates of a candidate, one for every ``factor`` steps."""
-    schedule = candidate.schedule
-    middles = np.arange(0, schedule.length, factor, dtype=np.float64) + 0.5 * (factor - 1)
-    values = schedule.over(schedule.zero + np.minimum(middles, schedule.length - 1))
-    rates: FloatArray = values if schedule.unit == "absolute" else values * candidate.base_lr
-    return rates
+def _named(sentence: str, names: Sequence[str]) -> str:
+    """Return a sentence that calls curves by their names instead of their numbers."""
+    return re.sub(
+        r"curve (\d+) of \d+", lambda found: f"curve {names[int(found[1]) - 1]!r}", sentence
+    )
 
 
 def _placed(ranking: Ranking) -> list[Predicted]:
@@ -223,16 +263,3 @@ def _placed(ranking: Ranking) -> list[Predicted]:
         )
         for one in ranking.candidates
     ]
-
-
-def _used(curves: Sequence[NamedCurve], thinned: Sequence[Curve], ranking: Ranking) -> list[Used]:
-    found = []
-    for each, curve in zip(curves, thinned, strict=True):
-        mean = ranking.law.predict(curve.lrs, curve.positions).mean
-        residual = float(np.mean(np.abs(mean - curve.losses) / curve.losses))
-        found.append(
-            Used(
-                name=each.name, steps=each.curve.steps, points=curve.losses.size, residual=residual
-            )
-        )
-    return found

@@ -76,7 +76,7 @@ class EnsembleLaw(Law):
             raise failures[0]
         moved = [curve for curve in curves if curve.peak > 0.0]
         law_of_all = FittedEnsemble(members=tuple(fitted), hull=Hull.of(moved))
-        warnings.update(dict.fromkeys(_described(law_of_all, moved)))
+        warnings.update(dict.fromkeys(_described(law_of_all, curves)))
         return law_of_all.model_copy(update={"warnings": tuple(warnings)})
 
 

@@ -60,12 +60,13 @@ def one_peak_warnings(curves: Sequence[Curve], instead: str) -> list[str]:
 
 
 def misfits(law: FittedLaw, curves: Sequence[Curve]) -> FloatArray:
-    """Return the mean relative error of the law on each curve, (curves,)."""
-    few = [curve.at_most(MOST_POINTS) for curve in curves]
-    means = [law.predict(curve.lrs, curve.positions).mean for curve in few]
-    return np.array(
-        [np.mean(np.abs(mean / one.losses - 1.0)) for mean, one in zip(means, few, strict=True)]
-    )
+    """Return the mean relative error of the law on each curve, (curves,); 0 where a curve never left a rate of zero."""
+    errors = []
+    for curve in curves:
+        few = curve.at_most(MOST_POINTS)
+        mean = law.predict(few.lrs, few.positions).mean if curve.peak > 0.0 else few.losses
+        errors.append(np.mean(np.abs(mean / few.losses - 1.0)))
+    return np.array(errors)
 
 
 def misfit_warnings(errors: FloatArray) -> list[str]:

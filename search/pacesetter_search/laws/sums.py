@@ -57,11 +57,13 @@ class Sums(NamedTuple):
         return result
 
     def thinned(self, factor: float) -> "Sums":
-        """Return the sums where a step stands for ``factor`` of the steps here."""
+        """Return the sums where a step stands for ``factor`` of the steps here; the shortest memory is one of those."""
+        memory = max(self.memory / factor, 1.0)
+        # What a drop adds up to in the end stays the same.
         return self._replace(
-            memory=max(self.memory / factor, 1.0),
+            memory=memory,
             signal_scale=self.signal_scale / factor,
-            noise_scale=self.noise_scale / factor,
+            noise_scale=self.noise_scale * memory / self.memory,
         )
 
 

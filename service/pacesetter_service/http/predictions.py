@@ -48,7 +48,7 @@ class PredictionRequest(BaseModel):
         default_factory=dict
     )
     usual: Usual | None = None
-    """Adds the usual schedules of a length: linear, cosine, REX, UBA, and WSD with several tails."""
+    """Adds every family of schedules at its default or typical parameters, at a length and a peak."""
     reference: Name | None = None
     """The candidate that gains are measured against."""
 

@@ -189,6 +189,13 @@ def test_a_step_may_stand_for_several(name: str, factor: int, body: AnyFamily) -
     )
 
 
+@pytest.mark.parametrize("name", ["across peaks", "annealing"])
+def test_a_memory_shorter_than_a_thick_step_is_felt_at_once_and_no_more(name: str) -> None:
+    law, lrs = GIVEN[name], rates(Cosine())
+    found = law.thinned(100).predict(thinned(lrs, 100)).mean
+    assert found == pytest.approx(law.predict(lrs).mean, rel=5e-3)
+
+
 @quick
 @given(lrs=schedules(), factor=st.floats(1.0, 3.0))
 def test_the_baseline_falls_with_every_rate(lrs: FloatArray, factor: float) -> None:

@@ -107,8 +107,8 @@ async def test_the_usual_schedules_are_compared_where_none_is_named(
     }
     found = (await client.post("/v1/predictions", json=body)).json()
     names = [one["name"] for one in found["candidates"]]
-    assert len(names) == 11
-    assert {"linear", "rex", "wsd linear 0.4", "wsd sqrt 0.2"} <= set(names)
+    assert len(names) == 34
+    assert {"linear", "rex", "wsd linear 0.4", "wsd sqrt 0.2", "power", "one cycle"} <= set(names)
     (cosine,) = [one for one in found["candidates"] if one["name"] == "cosine"]
     assert cosine["gain"] == 0.0
     body["usual"] = {"steps": 100, "base_lr": PEAK, "warmup": 100}
