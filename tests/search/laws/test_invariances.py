@@ -17,6 +17,7 @@ from pacesetter_search.laws import (
     FittedMultiPower,
 )
 from pacesetter_search.laws.curves import FloatArray, thinned
+from pacesetter_search.laws.parametric import FittedParametric
 
 from tests.search.support.loss_curves import LAWS, PEAK, STEPS, rates, usual_curves
 
@@ -192,8 +193,26 @@ def test_a_step_may_stand_for_several(name: str, factor: int, body: AnyFamily) -
 @pytest.mark.parametrize("name", ["across peaks", "annealing"])
 def test_a_memory_shorter_than_a_thick_step_is_felt_at_once_and_no_more(name: str) -> None:
     law, lrs = GIVEN[name], rates(Cosine())
-    found = law.thinned(100).predict(thinned(lrs, 100)).mean
-    assert found == pytest.approx(law.predict(lrs).mean, rel=5e-3)
+    found = law.thinned(100).predict(thinned(lrs, 100), [STEPS / 200, STEPS / 100]).mean
+    assert found == pytest.approx(law.predict(lrs, [STEPS / 2, STEPS]).mean, rel=5e-3)
+
+
+@quick
+@given(name=st.sampled_from([name for name in NAMES if name != "spectral"]), lrs=schedules())
+def test_derivatives_are_those_of_small_steps(name: str, lrs: FloatArray) -> None:
+    law, places = GIVEN[name], np.array([150.0, 599.0])
+    assert isinstance(law, FittedParametric)
+    _, gradient = law.evaluate(lrs, places)
+    for column, value in enumerate(law.parameters):
+        step = 1e-5 * max(abs(value), 0.1)
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = [*law.parameters]
+            moved[column] += sign * step
+            other = law.model_copy(update={"parameters": tuple(moved)})
+            ends.append(other.evaluate(lrs, places)[0])
+        slope = (ends[0] - ends[1]) / (2.0 * step)
+        assert gradient[:, column] == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
 @quick

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.schedules import Polynomial, Table
 from pacesetter_search.laws import FittedLaw, FittedMultiPower
-from pacesetter_search.laws.choice import SHRINK, learning_rates, optimise_free, rank_zoo
+from pacesetter_search.laws.choice import (
+    SHRINK,
+    learning_rates,
+    optimise_family,
+    optimise_free,
+    rank_zoo,
+)
 from pacesetter_search.laws.choice.free import Grid, descend
 from pacesetter_search.laws.choice.ranking import SHORTEST_TAIL, outside
 from pacesetter_search.laws.choice.tuning import Frame
@@ -87,6 +93,25 @@ def test_a_projection_is_allowed_and_the_nearest(drops: list[float], warmup: int
     for seed in range(3):
         other = grid.projected(np.random.default_rng(seed).uniform(0.0, 0.2, 32))
         assert away @ (other - found) <= 1e-7
+
+
+def test_a_fall_at_the_end_takes_as_long_as_any_other() -> None:
+    """A hundred steps of 2000 for the whole peak, so the last two, a thousandth of the run, for a fiftieth of it."""
+    grid = Grid(Frame(2000, PEAK, 0))
+    cliff = np.zeros(32)
+    cliff[-1] = 0.9
+    found = grid.projected(cliff)
+    assert found[-1] == pytest.approx(2000 * (1.0 / 32.0) ** 2 / 100.0)
+    assert found[:-1].tolist() == [0.0] * 31
+
+
+def test_the_search_goes_on_from_where_it_starts() -> None:
+    """Where no plateau with a tail of some power is the best: below the best of them, tuned."""
+    slow = FittedMultiPower.of(2.65, 0.6, 0.45, 700.0, 0.2, 0.35, 0.5, exact=False)
+    tuned = optimise_family(slow, "wsd power", 24_000, 3e-4, 2160).schedule
+    found = optimise_free(slow, 24_000, 3e-4, 2160).schedule
+    losses = [float(slow.predict(learning_rates(each, 3e-4)).mean[0]) for each in (tuned, found)]
+    assert losses[1] < losses[0] - 1e-4
 
 
 def test_projected_gradients_find_the_bottom_of_a_bowl() -> None:
