@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pacesetter_search.laws import Curve
+from pacesetter_search.laws.scaling import FinalLoss
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data"
 WARMUP = 2160
@@ -128,3 +129,30 @@ def _rows(run: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     steps, lrs, losses = (np.array(column) for column in zip(*rows, strict=True))
     usable = np.isfinite(lrs) & np.isfinite(losses)
     return steps[usable], lrs[usable], losses[usable]
+
+
+LADDER_PARAMETERS = {"190M": 190_354_176, "370M": 371_262_464, "760M": 758_220_288}
+"""Without embeddings, as the authors count them."""
+
+LADDER_SD = 0.001
+"""Of a final, in nats: three sizes that were run twice differ by .0006 to .0011."""
+
+LADDER_SETS = ("c4_loss", "pile_loss", "dolma_cc_loss", "wikitext_loss")
+
+
+def ladder_finals(column: str) -> list[FinalLoss]:
+    """Return the last loss of each run of the OLMo ladder on one validation set, those run twice only once."""
+    found = []
+    for path in sorted((FOLDER / "olmo_ladder").glob("*xC.csv")):
+        with path.open() as file:
+            last = list(csv.DictReader(file))[-1]
+        found.append(
+            FinalLoss(
+                parameters=LADDER_PARAMETERS[path.stem.split("-")[0]],
+                tokens=float(last["tokens"]),
+                loss=float(last[column]),
+                sd=LADDER_SD,
+                name=path.stem,
+            )
+        )
+    return found

@@ -9,10 +9,9 @@ from pacesetter.curves.points import LONGEST
 from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pacesetter_search.laws import Curve, FittedLaw, Law
-from pacesetter_search.laws.choice import Ranking, rank_schedules, usual_schedules
-from pacesetter_search.laws.curves import FloatArray
-from pacesetter_search.laws.stored import FittedTo, NamedCurve, StoredLaw, fit_stored
+from pacesetter_search.laws import AnyFittedLaw
+from pacesetter_search.laws.choice import Ranking, learning_rates, rank_under, zoo
+from pacesetter_search.laws.stored import MOST_STEPS, FittedTo, NamedCurve, fit_stored
 from pacesetter_search.losses import LARGEST_LOSS
 
 BEYOND = 16
@@ -77,7 +76,7 @@ class Candidate(_Strict):
 
 
 class Usual(_Strict):
-    """The usual schedules at a length and a peak."""
+    """Every family of schedules at its default or typical parameters, at a length and a peak."""
 
     steps: int = Field(ge=10, le=LONGEST)
     base_lr: float = Field(gt=0.0, le=1e4)
@@ -91,7 +90,7 @@ class Usual(_Strict):
 
     def candidates(self) -> dict[str, Candidate]:
         """Return them by name."""
-        found = usual_schedules(self.steps, self.warmup)
+        found = zoo(self.steps, self.base_lr, self.warmup)
         return {
             name: Candidate(schedule=schedule, base_lr=self.base_lr)
             for name, schedule in found.items()
@@ -118,18 +117,6 @@ class Predictions(_Strict):
     warnings: tuple[str, ...]
 
 
-class _Fitted(Law):
-    """A law that was fitted before: ranking takes it as it is."""
-
-    def __init__(self, law: FittedLaw) -> None:
-        self.law = law
-
-    def fit(self, curves: Sequence[Curve]) -> FittedLaw:
-        """Return the law, whatever the curves."""
-        del curves
-        return self.law
-
-
 def curves_of(recorded: Sequence[RecordedCurve]) -> list[NamedCurve]:
     """Return curves that came with a question under their names."""
     return [NamedCurve(each.name, _points(each)) for each in recorded]
@@ -152,58 +139,50 @@ def predict(
         LawNotFitted: The curves carry no fit.
         ValueError: There is no candidate, or ``reference`` is none of them; a curve has no finite loss left.
     """
-    longest = max(one.schedule.length for one in candidates.values())
-    law, evidence = fit_stored(curves, longest)
-    return predict_by(law, candidates, reference, evidence)
+    return predict_by(*fit_stored(curves), candidates, reference)
 
 
 def predict_by(
-    law: StoredLaw,
+    law: AnyFittedLaw,
+    evidence: tuple[FittedTo, ...],
     candidates: dict[str, Candidate],
     reference: str | None,
-    evidence: tuple[FittedTo, ...],
 ) -> Predictions:
     """Return the candidates in the order of their expected final losses, by a law that was fitted before.
 
     Args:
-        law: The law.
+        law: The law, in steps of the runs.
+        evidence: The curves that it was fitted to.
         candidates: Schedules by their names.
         reference: The one that gains are measured against; None: the last in order.
-        evidence: The curves that it was fitted to.
 
     Raises:
-        ValueError: There is no candidate, or ``reference`` is none of them.
+        ValueError: There is no candidate, ``reference`` is none of them, or one never leaves a rate of zero.
     """
+    if not candidates or (reference is not None and reference not in candidates):
+        raise ValueError(f"give candidates, and a reference among {sorted(candidates)}")
+    longest = max((each.steps for each in evidence), default=law.longest)
     beyond = {
-        name: f"its {one.schedule.length:,} steps are more than {BEYOND} times the {law.longest:,} of the longest "
+        name: f"its {one.schedule.length:,} steps are more than {BEYOND} times the {longest:,} of the longest "
         "fitted run"
         for name, one in candidates.items()
-        if one.schedule.length > BEYOND * law.longest
+        if longest is not None and one.schedule.length > BEYOND * longest
     }
-    kept = {name: _rates(one, law.factor) for name, one in candidates.items() if name not in beyond}
+    kept = {name: one for name, one in candidates.items() if name not in beyond}
     if not kept:
-        return Predictions(
-            candidates=(), refused=beyond, evidence=evidence, warnings=law.law.warnings
-        )
-    # Nothing is fitted any more: of the curves only the largest rate is looked at.
-    hull = Curve(np.array([law.highest_lr]), np.ones(1), np.ones(1))
-    compared = reference if reference not in beyond else None
-    ranking = rank_schedules([hull], kept, reference=compared, law=_Fitted(law.law))
+        return Predictions(candidates=(), refused=beyond, evidence=evidence, warnings=law.warnings)
+    factor = -(-max(one.schedule.length for one in kept.values()) // MOST_STEPS)
+    ranking = rank_under(
+        law.thinned(factor),
+        {name: learning_rates(one.schedule, one.base_lr, factor) for name, one in kept.items()},
+        reference=reference if reference not in beyond else None,
+    )
     return Predictions(
         candidates=tuple(_placed(ranking)),
         refused=beyond | dict(ranking.refused),
         evidence=evidence,
         warnings=ranking.warnings,
     )
-
-
-def _rates(candidate: Candidate, factor: int) -> FloatArray:
-    """Return the learning rates of a candidate, one for every ``factor`` steps."""
-    schedule = candidate.schedule
-    middles = np.arange(0, schedule.length, factor, dtype=np.float64) + 0.5 * (factor - 1)
-    values = schedule.over(schedule.zero + np.minimum(middles, schedule.length - 1))
-    rates: FloatArray = values if schedule.unit == "absolute" else values * candidate.base_lr
-    return rates
 
 
 def _placed(ranking: Ranking) -> list[Predicted]:

@@ -12,7 +12,7 @@ from pacesetter.protocol import (
     Registration,
     SegmentPlan,
 )
-from pacesetter_search.laws.stored import StoredLaw
+from pacesetter_search.laws import AnyFittedLaw
 from pacesetter_search.memory import LawGroup, RunRecord
 from pydantic import JsonValue
 
@@ -130,7 +130,7 @@ class LawView:
     key: str
     version: int
     about: LawGroup
-    law: StoredLaw | None
+    law: AnyFittedLaw | None
     problem: str
     """Why none could be fitted; empty where one was."""
     evidence: tuple[FittedCurve, ...]

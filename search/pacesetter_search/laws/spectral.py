@@ -11,12 +11,14 @@ failures; what the curves leave open shows in the spread of bootstrap members, a
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pacesetter_search.laws.base import FittedLaw, Law, LawNotFitted, Prediction, after
-from pacesetter_search.laws.curves import Curve, FloatArray
+from pacesetter_search.laws.base import FittedLaw, Hull, Law, Prediction, after, asked
+from pacesetter_search.laws.curves import Curve, FloatArray, thinned
+from pacesetter_search.laws.fitting import prepared
 
 RATES = 16
 """Memories, log-spaced: about one an octave and a half between the shortest measured and three runs."""
@@ -29,6 +31,10 @@ BLOCK = 5
 """Residuals are resampled in blocks, as neighbours are correlated."""
 
 FEWEST_POINTS = 8
+
+MOST_STEPS = 20_000
+"""Steps that are gone through one by one; of a longer run one stands for several."""
+
 _FLOOR_SD = 1e-3
 """Relative error of the law itself that no fit denies."""
 
@@ -53,18 +59,27 @@ class SpectralLaw(Law):
         """Return the law fitted to ``curves``.
 
         Raises:
-            LawNotFitted: Fewer than 8 points, a loss that is not above zero, or only steps at rate zero.
+            LawNotFitted: Fewer than 8 points, losses that are not above zero or all the same, or rates that are all
+                zero or in different units.
         """
+        # In an order of their own, so that the bootstrap does not depend on the order in which they were given.
+        moved = sorted(
+            prepared(curves, parameters=2 * RATES + 1, fewest=FEWEST_POINTS),
+            key=lambda curve: (-curve.steps, float(np.sum(curve.lrs)), float(curve.losses[-1])),
+        )
+        factor = -(-max(curve.steps for curve in moved) // MOST_STEPS)
+        return self._fitted([curve.thinned(factor) for curve in moved], factor).model_copy(
+            update={"hull": Hull.of(moved)}
+        )
+
+    def _fitted(self, curves: Sequence[Curve], factor: int) -> "FittedSpectrum":
+        """Return the law of steps of which each curve's stands for ``factor``."""
         losses = np.concatenate([curve.losses for curve in curves])
-        if losses.size < FEWEST_POINTS:
-            raise LawNotFitted(f"{losses.size} points; give {FEWEST_POINTS} or more")
-        if np.min(losses) <= 0.0:
-            raise LawNotFitted("a loss is not above zero; the law weighs relative errors")
         weights = _weights(curves) / losses
         generator = np.random.default_rng(self.seed)
         # Where a memory lies between two of the grid is not known either, so every member has a grid of its own.
         shifts = np.append(0.0, generator.uniform(-0.7, 0.7, self.members))
-        rates = self._rates(curves)[None, :] * 2.0 ** shifts[:, None]
+        rates = _rates(curves, (self.horizon or 0) / factor)[None, :] * 2.0 ** shifts[:, None]
         designs = _designs(curves, rates)
         fitted, residual = _central(designs[0], losses, weights)
         coefficients = []
@@ -76,37 +91,27 @@ class SpectralLaw(Law):
             coefficients.append(_solve(design, drawn, weights))
         sd = float(np.sqrt(np.mean(residual**2)))
         return FittedSpectrum(
-            rates=tuple(tuple(row.tolist()) for row in rates[1:]),
+            rates=tuple(tuple((row / factor).tolist()) for row in rates[1:]),
             coefficients=tuple(tuple(row.tolist()) for row in coefficients),
             residual_sd=max(sd, _FLOOR_SD),
         )
-
-    def _rates(self, curves: Sequence[Curve]) -> FloatArray:
-        total = max(float(np.sum(curve.lrs)) for curve in curves)
-        peak = max(float(np.max(curve.lrs)) for curve in curves)
-        if total <= 0.0:
-            raise LawNotFitted("every learning rate is zero; give curves of runs that trained")
-        longest = max(total, peak * (self.horizon or 0))
-        return np.geomspace(1.0 / (3.0 * longest), FASTEST / peak, RATES)
 
 
 class FittedSpectrum(FittedLaw):
     """The law's members: a spectrum each."""
 
+    kind: Literal["spectral"] = "spectral"
     rates: tuple[tuple[float, ...], ...]
     coefficients: tuple[tuple[float, ...], ...]
     """Floor, then the signal's and the noise's weight at each rate."""
     residual_sd: float
 
-    def losses(self, lrs: FloatArray) -> FloatArray:
-        """Return the loss after every step of ``lrs``, (steps,): the members' geometric mean."""
-        result: FloatArray = np.exp(np.mean(np.log(self.members(lrs)), axis=0))
-        return result
-
     def members(self, lrs: FloatArray, positions: ArrayLike | None = None) -> FloatArray:
         """Return every member's losses after ``positions`` steps (all of them by default), (members, n)."""
-        every = np.arange(1, lrs.size + 1) if positions is None else positions
-        designs = _terms(lrs, every, np.array(self.rates))
+        every = np.arange(1.0, lrs.size + 1.0) if positions is None else np.asarray(positions)
+        factor = -(-lrs.size // MOST_STEPS)
+        rates = np.array(self.rates) * (self.stride * factor)
+        designs = _terms(thinned(lrs, factor), np.maximum(every / factor, 1.0), rates)
         losses = np.einsum("mnc,mc->mn", designs, np.array(self.coefficients))
         result: FloatArray = np.maximum(losses, 1e-12)
         return result
@@ -119,7 +124,7 @@ class FittedSpectrum(FittedLaw):
             tails: (tails, more) learning rates to come; all at once, as a loop over them costs a second.
             stride: Steps that each of them stands for.
         """
-        rates, weights = np.array(self.rates), np.array(self.coefficients)
+        rates, weights = np.array(self.rates) * self.stride, np.array(self.coefficients)
         count = rates.shape[1]
         noise = _terms(trunk, None, rates)[:, :, 1 + count :]
         noise = np.repeat(noise, len(tails), axis=1)
@@ -136,11 +141,16 @@ class FittedSpectrum(FittedLaw):
 
     def predict(self, lrs: ArrayLike, positions: ArrayLike | None = None) -> Prediction:
         """Return mean and sd of the loss after ``positions`` steps at rates ``lrs``."""
-        rates = np.asarray(lrs, dtype=np.float64)
-        at = [rates.size] if positions is None else positions
-        logs = np.log(self.members(rates, at))
+        logs = np.log(self.members(*asked(lrs, positions)))
         mean = np.exp(np.mean(logs, axis=0))
         return Prediction(mean, mean * np.sqrt(np.var(logs, axis=0) + self.residual_sd**2))
+
+
+def _rates(curves: Sequence[Curve], horizon: float) -> FloatArray:
+    """Return the central grid, from a third of what the longest run, or ``horizon`` steps, make of S."""
+    peak = max(curve.peak for curve in curves)
+    longest = max(*(float(np.sum(curve.lrs)) for curve in curves), peak * horizon)
+    return np.geomspace(1.0 / (3.0 * longest), FASTEST / peak, RATES)
 
 
 def _terms(lrs: FloatArray, positions: ArrayLike | None, rates: FloatArray) -> FloatArray:

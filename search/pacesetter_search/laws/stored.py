@@ -1,17 +1,19 @@
 """Laws as they are kept: fitted to named curves, with all that it takes to use them later."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from pacesetter.curves import Points
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from pacesetter_search.laws.annealing import AnnealingLaw
+from pacesetter_search.laws.any import AnyFittedLaw
+from pacesetter_search.laws.base import LawNotFitted
 from pacesetter_search.laws.curves import Curve, FloatArray
-from pacesetter_search.laws.ensemble import EnsembleLaw, FittedEnsemble
-from pacesetter_search.laws.multi_power import MultiPowerLaw
+from pacesetter_search.laws.ensemble import EnsembleLaw
+from pacesetter_search.laws.identification import misfits
 
 LEFT_OUT = 0.02
 """Share of a run's first steps that no law is about: warm-up, and the fall from the untrained model."""
@@ -21,9 +23,6 @@ MOST_POINTS, FEWEST_POINTS, MOST_IN_ALL = 300, 60, 2400
 
 MOST_STEPS = 50_000
 """Steps of a curve in a fit; of a longer run one stands for several."""
-
-MEMORY = 1000.0
-"""Of the annealing law, in steps of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,56 +72,36 @@ class FittedTo(BaseModel):
     """Mean relative error of the fit on it."""
 
 
-class StoredLaw(BaseModel):
-    """A law and its units: it is JSON as it stands."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    factor: int = Field(gt=0)
-    """Steps of a run that one of the law's stands for."""
-    highest_lr: float = Field(gt=0.0)
-    """Largest learning rate that it was fitted to."""
-    longest: int = Field(gt=0)
-    """Steps of the longest run that it was fitted to."""
-    law: FittedEnsemble
-    """The one place where a law is read back by its class."""
-
-
-def fit_stored(
-    curves: Sequence[NamedCurve], longest: int = 0
-) -> tuple[StoredLaw, tuple[FittedTo, ...]]:
-    """Return the ensemble fitted to curves of one peak learning rate, and how well it describes each.
+def fit_stored(curves: Sequence[NamedCurve]) -> tuple[AnyFittedLaw, tuple[FittedTo, ...]]:
+    """Return the ensemble fitted to curves of one peak, in steps of the runs, and how well it describes each.
 
     Args:
         curves: At least one.
-        longest: Steps of the longest schedule that will be asked about, if longer than the curves.
 
     Raises:
-        LawNotFitted: The curves carry no fit.
+        LawNotFitted: The curves carry no fit, or contradict each other; the message names the one.
         ValueError: One has no finite loss left.
     """
-    steps = max(each.steps for each in curves)
-    factor = -(-max(steps, longest) // MOST_STEPS)
+    stride = -(-max(each.steps for each in curves) // MOST_STEPS)
     most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_IN_ALL // len(curves)))
-    fitted = [each.curve(factor, most) for each in curves]
-    law = EnsembleLaw([AnnealingLaw(max(1.0, MEMORY / factor)), MultiPowerLaw()])
-    if steps < 24 * MEMORY:
-        law = EnsembleLaw()  # a memory of 1/24 of a shorter run
-    found = law.fit(fitted)
-    stored = StoredLaw(
-        factor=factor,
-        highest_lr=max(float(curve.lrs.max()) for curve in fitted),
-        longest=steps,
-        law=found,
+    names, fitted = [each.name for each in curves], [each.curve(stride, most) for each in curves]
+    try:
+        law = EnsembleLaw(stride=stride).fit(fitted)
+    except LawNotFitted as error:
+        raise LawNotFitted(_named(str(error), names)) from error
+    warnings = tuple(_named(each, names) for each in law.warnings)
+    evidence = tuple(
+        FittedTo(name=each.name, steps=each.steps, points=curve.losses.size, residual=float(off))
+        for each, curve, off in zip(curves, fitted, misfits(law, fitted), strict=True)
     )
-    named = zip(curves, fitted, strict=True)
-    return stored, tuple(_fitted_to(each, curve, found) for each, curve in named)
+    return law.thinned(1.0 / stride).model_copy(update={"warnings": warnings}), evidence
 
 
-def _fitted_to(named: NamedCurve, curve: Curve, law: FittedEnsemble) -> FittedTo:
-    mean = law.predict(curve.lrs, curve.positions).mean
-    residual = float(np.mean(np.abs(mean - curve.losses) / curve.losses))
-    return FittedTo(name=named.name, steps=named.steps, points=curve.losses.size, residual=residual)
+def _named(sentence: str, names: Sequence[str]) -> str:
+    """Return a sentence that calls curves by their names instead of their numbers."""
+    return re.sub(
+        r"curve (\d+) of \d+", lambda found: f"curve {names[int(found[1]) - 1]!r}", sentence
+    )
 
 
 def mean_rates(steps: FloatArray, lrs: FloatArray, last: int, factor: int) -> FloatArray:

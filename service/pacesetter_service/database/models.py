@@ -268,7 +268,7 @@ class LawRow(Base):
     about: Mapped[dict[str, Any]]
     """What the fitted runs have in common: a ``LawGroup``."""
     law: Mapped[str] = mapped_column(Text)
-    """A ``StoredLaw``; empty where none could be fitted."""
+    """As JSON, in steps of the runs; empty where none could be fitted."""
     problem: Mapped[str] = mapped_column(Text, default="")
     """Why none could be fitted; empty where one was."""
     evidence: Mapped[dict[str, Any]]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from pacesetter.protocol import Regime
-from pacesetter_search.laws.stored import StoredLaw
+from pacesetter_search.laws import AnyFittedLaw
 from pacesetter_search.memory import LawGroup
 from starlette.responses import Response
 
@@ -60,7 +60,7 @@ class LawReply(Reply):
 class LawWithParameters(LawReply):
     """A law with all that it predicts by."""
 
-    law: StoredLaw | None
+    law: AnyFittedLaw | None
 
 
 class LawPage(Reply):
@@ -98,11 +98,12 @@ async def get_law(law: LawId, principal: Reader, services: ServicesDependency) -
 
 def _document(law: LawView) -> dict[str, object]:
     fitted = law.law
+    hull = None if fitted is None else fitted.hull
     return {
         **{name: getattr(law, name) for name in _SAME},
         "fitted": fitted is not None,
-        "warnings": () if fitted is None else fitted.law.warnings,
-        "highest_lr": None if fitted is None else fitted.highest_lr,
+        "warnings": () if fitted is None else fitted.warnings,
+        "highest_lr": None if hull is None else hull.highest,
         "longest": None if fitted is None else fitted.longest,
     }
 

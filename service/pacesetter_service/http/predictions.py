@@ -4,8 +4,8 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from pacesetter_search.laws import LawNotFitted
-from pacesetter_search.laws.stored import FittedTo, NamedCurve, StoredLaw
+from pacesetter_search.laws import AnyFittedLaw, LawNotFitted
+from pacesetter_search.laws.stored import FittedTo, NamedCurve
 from pacesetter_search.prediction import (
     Candidate,
     Predictions,
@@ -51,7 +51,7 @@ class PredictionRequest(BaseModel):
         default_factory=dict
     )
     usual: Usual | None = None
-    """Adds the usual schedules of a length: linear, cosine, REX, UBA, and WSD with several tails."""
+    """Adds every family of schedules at its default or typical parameters, at a length and a peak."""
     reference: Name | None = None
     """The candidate that gains are measured against."""
 
@@ -95,7 +95,7 @@ async def predict_schedules(
         if asked.law is not None:
             law, evidence = await _stored_law(asked.law, principal, services)
             found = await asyncio.to_thread(
-                predict_by, law, asked.all_candidates(), asked.reference, evidence
+                predict_by, law, evidence, asked.all_candidates(), asked.reference
             )
         else:
             curves = await _curves(asked, principal, services)
@@ -123,7 +123,7 @@ async def _curves(
 
 async def _stored_law(
     law_id: str, principal: Principal, services: Services
-) -> tuple[StoredLaw, tuple[FittedTo, ...]]:
+) -> tuple[AnyFittedLaw, tuple[FittedTo, ...]]:
     """Return a law and what it was fitted to. Raises a problem where none could be fitted."""
     project = None if principal.everywhere else principal.project
     found = await services.controller.laws.get(law_id, project)

@@ -31,7 +31,7 @@ class FitAnswer(Message):
     """The law that was fitted to them, or why none was."""
 
     law: str = ""
-    """A ``StoredLaw`` as JSON."""
+    """As JSON, in steps of the runs."""
     fitted: tuple[FittedTo, ...] = ()
     """How well it describes each curve, in the order of the request."""
     problem: str = ""

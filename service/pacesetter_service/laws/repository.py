@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pacesetter.protocol import Regime
-from pacesetter_search.laws.stored import StoredLaw
+from pacesetter_search.laws import parse_law
 from pacesetter_search.memory import LawGroup, RunRecord
 from sqlalchemy import Text, and_, delete, func, select, type_coerce
 
@@ -254,7 +254,7 @@ def _view(row: Any) -> LawView:
         key=row.key,
         version=row.version,
         about=LawGroup.model_validate(row.about),
-        law=StoredLaw.model_validate_json(row.law) if row.law else None,
+        law=parse_law(row.law) if row.law else None,
         problem=row.problem,
         evidence=tuple(FittedCurve(**each) for each in row.evidence["curves"]),
         seconds=row.seconds,

@@ -51,7 +51,8 @@ async def test_curves_of_one_group_make_a_law(controller: Controller) -> None:
     ]
     assert max(one.residual for one in law.evidence) < 3e-3
     assert law.law is not None
-    assert law.law.highest_lr == pytest.approx(PEAK, rel=1e-3)
+    assert law.law.hull is not None
+    assert law.law.hull.highest == pytest.approx(PEAK, rel=1e-3)
     assert await controller.laws.get(law_id) == law
     # Nothing changed, so nothing is fitted.
     assert await controller.fit_laws() == ()
@@ -121,7 +122,7 @@ async def test_one_curve_makes_a_law_with_a_warning(controller: Controller) -> N
     (law_id,) = await controller.fit_laws()
     fitted = (await controller.laws.get(law_id)).law
     assert fitted is not None
-    assert any("do not tell the response to decay" in each for each in fitted.law.warnings)
+    assert any("do not tell the response to decay" in each for each in fitted.warnings)
 
 
 async def test_groups_have_laws_of_their_own(controller: Controller) -> None:
