@@ -19,7 +19,9 @@ async def test_from_an_empty_database_published_laws_answer(client: httpx.AsyncC
     assert found["status"] == "ok"
     assert found["lr_90"][0] < found["lr"] < found["lr_90"][1]
     assert "published laws only" in found["warnings"][0]
-    assert [one["kind"] for one in found["evidence"]] == ["law"] * 4
+    assert {one["kind"] for one in found["evidence"]} == {"law"}
+    peaks = [one["name"].partition(":")[0] for one in found["evidence"] if one["about"] == "peak"]
+    assert peaks == ["hinge", "step_law", "deepseek", "porian", "kaplan"]
 
 
 async def test_optima_narrow_the_interval_and_are_named(client: httpx.AsyncClient) -> None:
@@ -98,7 +100,8 @@ async def test_the_schedule_is_one_that_a_job_can_register(client: httpx.AsyncCl
 async def test_without_evidence_it_says_so_and_names_a_study(client: httpx.AsyncClient) -> None:
     found = (await client.get("/v1/recommendations", params={**ASKED, "regime": "lora"})).json()
     assert (found["status"], found["lr"]) == ("no_evidence", None)
-    assert "sweep the peak" in found["study"]
+    assert "sweep the peak" in found["study"]["text"]
+    assert found["study"]["total_tokens"] == 3 * found["study"]["tokens"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_where_nothing_is_known_nothing_is_made_up(changes: dict[str, Any], why:
     assert found.lr is None
     assert why in found.warnings[0]
     assert found.study is not None
-    assert "sweep the peak over 5 rates" in found.study
+    assert "sweep the peak over 3 rates" in found.study.text
 
 
 def test_evidence_of_one_s_own_answers_where_no_law_does() -> None:
