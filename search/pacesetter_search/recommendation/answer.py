@@ -136,6 +136,6 @@ def _no_evidence(target: Target, reason: str, found: Gathered) -> Recommendation
     return Recommendation(
         status="no_evidence",
         target=target.target(),
-        warnings=(f"{reason}: nothing is recommended", *found.warnings),
+        warnings=(reason, *found.warnings),
         study=cheapest_study(target),
     )

@@ -153,6 +153,9 @@ def _insert_job(tx: Transaction, assessment: Assessment, project: str) -> str:
 def _first_session(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
     session, number = _open_session(job, spec)
     job.due_event = job.add_event("registered", RegisteredEvent(), reducible=True, session=session)
+    if spec.recommendation is not None:
+        body = {"recommendation": spec.recommendation}
+        job.add_event("recommendation_applied", body, session=session)
     plan_now(job, registry)
     job.save()
     return Registered(_registration(job, session, number), is_new_job=True, is_new_session=True)
