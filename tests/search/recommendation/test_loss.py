@@ -20,6 +20,7 @@ from tests.search.recommendation.cases import (
     run,
     target,
 )
+from tests.search.transfer.optima import INDEPENDENT, INDEPENDENT_LOSSES
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,13 @@ def test_with_no_data_it_is_the_published_law_s_and_wide_because_data_differ() -
     assert (source.loss_weight, source.covers, source.trust) == (1.0, False, "second_hand")
 
 
-LINGLE = (
-    (46.0e6, 2.156e9, 3.271),
-    (46.0e6, 4.313e9, 3.192),
-    (109.1e6, 0.910e9, 3.282),
-    (368.1e6, 0.269e9, 3.476),
-    (872.4e6, 0.114e9, 3.721),
-    (2.944e9, 33.7e6, 4.740),
-)
-"""Parameters, tokens and loss of tuned runs of another code [Lingle2025]."""
+TUNED = [
+    (one.parameters, one.tokens, loss)
+    for one, loss in zip(INDEPENDENT, INDEPENDENT_LOSSES, strict=True)
+]
 
 
-@pytest.mark.parametrize(("parameters", "tokens", "loss"), [*LINGLE, (124e6, 2.56e9, 3.027)])
+@pytest.mark.parametrize(("parameters", "tokens", "loss"), [*TUNED, (124e6, 2.56e9, 3.027)])
 def test_the_wide_interval_holds_runs_that_others_tuned(
     parameters: float, tokens: float, loss: float
 ) -> None:
