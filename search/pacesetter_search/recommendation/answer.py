@@ -19,7 +19,7 @@ from pacesetter_search.recommendation.loss import expected_loss
 from pacesetter_search.recommendation.optimizer import beta2_of, warmup_of, weight_decay
 from pacesetter_search.recommendation.peak import Peak, find_peak
 from pacesetter_search.recommendation.schedules import plan
-from pacesetter_search.recommendation.shapes import SHAPE_SD, shape_octaves
+from pacesetter_search.recommendation.shapes import shape_octaves
 from pacesetter_search.recommendation.study import cheapest_study
 from pacesetter_search.recommendation.target import Target
 from pacesetter_search.recommendation.writing import Parts, written
@@ -69,11 +69,11 @@ def _answer(
     steps = asked.steps_at(batch.tokens)
     peak = find_peak(target, batch.tokens, found)
     beta2, minded = beta2_of(target, asked, batch.tokens)
-    law = law_for(target, laws, batch.tokens, steps, _with_momentum(target, peak).found.mean)
+    linear = peak.with_momentum(target.momentum)
+    law = law_for(target, laws, batch.tokens, steps, linear.found.mean)
     made = plan(target, steps, warmup_of(target, steps, beta2), batch.tokens, law)
     # What a law ranks first at its peak is run there: it says nothing of the shape at another one.
-    octaves = 0.0 if made.won else shape_octaves(made.schedule)
-    own = _with_momentum(target, peak).moved(octaves, SHAPE_SD * octaves)
+    own = linear.of_shape(0.0 if made.won else shape_octaves(made.schedule))
     log2_lr, limited = _held_back(own, found, made.at if made.won else None)
     return written(
         Parts(
@@ -93,10 +93,6 @@ def _answer(
             warnings=minded,
         )
     )
-
-
-def _with_momentum(target: Target, peak: Peak) -> Peak:
-    return peak.moved(math.log2(1.0 - target.momentum), 0.0)
 
 
 def _held_back(own: Peak, found: Gathered, ran: float | None) -> tuple[float, bool]:

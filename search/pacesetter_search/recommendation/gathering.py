@@ -27,12 +27,12 @@ class Told:
     Attributes:
         optimum: As that of a linear decay without momentum.
         sources: Who tells it; their weights are shares of its own.
-        octaves: What was added to it because another regime lent it.
+        shape: Octaves that the best peak of its own schedule lies above that of a linear decay.
     """
 
     optimum: Optimum
     sources: tuple[Source, ...]
-    octaves: float = 0.0
+    shape: float = 0.0
 
 
 @dataclass(slots=True)
@@ -117,32 +117,29 @@ def _regime(one: Measured, target: Target) -> Regime:
 
 
 def _measured(one: Evidence, place: int, target: Target) -> Told:
-    log2_lr = _effective(math.log2(one.lr), one, target)
-    return _own(one, f"optimum {place}", log2_lr, one.sd_octaves, one.lr)
+    return _own(one, f"optimum {place}", math.log2(one.lr), one.sd_octaves, target)
 
 
 def _swept(one: Sweep, place: int, target: Target) -> Told:
     mean, sd = peak_of(one, target.objective)
-    return _own(one, f"sweep {place}", _effective(mean, one, target), sd, math.exp2(mean))
+    return _own(one, f"sweep {place}", mean, sd, target)
 
 
-def _effective(log2_lr: float, one: Measured, target: Target) -> float:
+def _own(one: Measured, name: str, log2_lr: float, sd: float, target: Target) -> Told:
     """Return a peak as that of a linear decay without momentum."""
     shape = 0.0 if one.schedule is None else shape_octaves(one.schedule)
-    return log2_lr - shape - math.log2(1.0 - target.momentum)
-
-
-def _own(one: Measured, name: str, log2_lr: float, sd: float, lr: float) -> Told:
+    effective = log2_lr - shape - math.log2(1.0 - target.momentum)
     optimum = Optimum(
         one.parameters,
         one.tokens,
         one.batch_tokens,
-        math.exp2(log2_lr),
+        math.exp2(effective),
         sd,
         one.width_ratio,
         one.depth_ratio,
     )
-    return Told(optimum, (Source(kind="optimum", name=one.name or name, lr=lr),))
+    source = Source(kind="optimum", name=one.name or name, lr=math.exp2(log2_lr))
+    return Told(optimum, (source,), shape)
 
 
 def _run_source(id_: str, names: dict[str, str]) -> Source:
@@ -187,7 +184,7 @@ def _borrow(
 
 def _moved(each: Told, octaves: float) -> Told:
     one = each.optimum
-    return Told(replace(one, lr=one.lr * 2.0**octaves), each.sources, octaves)
+    return replace(each, optimum=replace(one, lr=one.lr * 2.0**octaves))
 
 
 def _nearest(target: Target, told: Sequence[Told]) -> list[Told]:

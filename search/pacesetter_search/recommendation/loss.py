@@ -12,7 +12,7 @@ from pacesetter_search.memory import RunRecord
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.kinds import Kind, is_loss
 from pacesetter_search.recommendation.known import FinalLoss, FitLosses, KnownLaw
-from pacesetter_search.recommendation.peak import FREE_EPOCHS, Peak
+from pacesetter_search.recommendation.peak import Peak, doublings_beyond
 from pacesetter_search.recommendation.schedules import Plan
 from pacesetter_search.recommendation.target import Asked, Target
 from pacesetter_search.transfer.peak import Z50, Z90
@@ -20,8 +20,8 @@ from pacesetter_search.transfer.published import LAWS, chinchilla_loss, effectiv
 from pacesetter_search.transfer.sweeps import cost_of_an_octave
 
 OTHER_DATA_SD = 0.15
-"""Relative sd of a final loss around the published law, of other data and another tokenizer: six of another code lie 5
-to 13 % below it, a 124M model on SlimPajama 12 to 17 %, and 190M to 760M models on C4 12 to 24 % above it."""
+"""Relative sd of a final loss around the published law, of other data and another tokenizer: six of another code lie 8
+to 14 % below it, a 124M model on SlimPajama 12 to 17 %, and 190M to 760M models on C4 12 to 24 % above it."""
 
 REPEATED_SD = 0.03
 """Relative sd that each doubling of the passes beyond four adds. Judgement."""
@@ -187,8 +187,7 @@ def _expected(mean: float, sd: float, basis: str) -> ExpectedLoss:
 
 
 def _repeated(target: Target) -> float:
-    epochs = target.epochs or 1.0
-    return REPEATED_SD * max(0.0, math.log2(epochs / FREE_EPOCHS))
+    return REPEATED_SD * doublings_beyond(target.epochs)
 
 
 def _law_source(asked: Asked, weight: float) -> Source:

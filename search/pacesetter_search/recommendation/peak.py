@@ -7,6 +7,7 @@ from pacesetter.protocol import Source
 
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.kinds import BORROWED_SD, Kind, is_loss
+from pacesetter_search.recommendation.shapes import SHAPE_SD
 from pacesetter_search.recommendation.target import Asked, Target
 from pacesetter_search.transfer import Optimum, PeakModel, PeakPrediction
 from pacesetter_search.transfer.hinge import FITTED_PARAMETERS, FITTED_TOKENS
@@ -35,6 +36,9 @@ them adds: best peaks fall, and by how much is in no law. Judgement."""
 OPEN_ANCHOR = (-9.0, 6.0)
 """log2 of the peak and its sd where no law is about the target: its own optima alone place it."""
 
+SHOWN = 50
+"""Runs on record that an answer names."""
+
 WORDS = {
     "anchor": "how labs and families differ",
     "family": "how families differ",
@@ -60,11 +64,13 @@ class Peak:
         found: log2 of it with its sd.
         weights: Octaves that it moves when each best peak that was told moves by one.
         far: Octaves outside of what is known, by name: ``parameters`` and ``tokens``, where it is outside.
+        shape: Octaves of the schedules that it was measured under over a linear decay, by their weights.
     """
 
     found: PeakPrediction
     weights: tuple[float, ...]
     far: dict[str, float]
+    shape: float
 
     @property
     def safe(self) -> float:
@@ -72,10 +78,16 @@ class Peak:
         found = self.found
         return found.mean - (SAFE_SHARE * found.sd if found.sd > SAFE_ABOVE else 0.0)
 
-    def moved(self, octaves: float, sd: float) -> "Peak":
-        """Return that of another schedule, whose best peak lies ``octaves`` higher give or take ``sd``."""
+    def of_shape(self, octaves: float) -> "Peak":
+        """Return that of another schedule, whose best peak lies ``octaves`` above that of a linear decay."""
         found = replace(self.found, mean=self.found.mean + octaves)
-        return replace(self, found=widened(found, {"shape": sd**2}))
+        doubt = SHAPE_SD * (octaves - self.shape)
+        return replace(self, found=widened(found, {"shape": doubt**2}))
+
+    def with_momentum(self, momentum: float) -> "Peak":
+        """Return that of an optimizer with momentum."""
+        mean = self.found.mean + math.log2(1.0 - momentum)
+        return replace(self, found=replace(self.found, mean=mean))
 
     def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return rates between which the best peak lies with 50 and 90 %."""
@@ -95,15 +107,15 @@ def find_peak(target: Target, batch: float, found: Gathered) -> Peak:
         depth=target.depth_ratio,
     )
     far = _far(target, asked, found)
-    extra = {}
-    if (target.epochs or 1.0) > FREE_EPOCHS:
-        extra["epochs"] = (REPEATED_SD * math.log2((target.epochs or 1.0) / FREE_EPOCHS)) ** 2
+    extra = {"epochs": (REPEATED_SD * doublings_beyond(target.epochs)) ** 2}
     if found.borrowed is not None:
         extra["borrowed"] = BORROWED_SD**2
     predicted = widened(model.predict(place), extra)
     if far and predicted.sd < FAR_SD:
         predicted = widened(predicted, {"far": FAR_SD**2 - predicted.sd**2})
-    return Peak(predicted, tuple(model.influence(place)), far)
+    weights = tuple(model.influence(place))
+    shape = sum(w * told.shape for w, told in zip(weights, found.told, strict=True))
+    return Peak(predicted, weights, far, shape)
 
 
 def model_of(target: Target, optima: list[Optimum]) -> PeakModel:
@@ -118,6 +130,11 @@ def widened(found: PeakPrediction, extra: dict[str, float]) -> PeakPrediction:
     total = found.sd**2 + sum(max(value, 0.0) for value in extra.values())
     ordered = dict(sorted(terms.items(), key=lambda item: -item[1]))
     return PeakPrediction(found.mean, math.sqrt(total), ordered)
+
+
+def doublings_beyond(epochs: float | None) -> float:
+    """Return how often the passes over the data were doubled beyond those that are as good as new data."""
+    return math.log2(max(epochs or 1.0, FREE_EPOCHS) / FREE_EPOCHS)
 
 
 def dominant(found: PeakPrediction) -> str:
@@ -161,7 +178,7 @@ def sources(
         )
         for law, lr in compared(target, asked, batch)
     ]
-    return (*_merged(told), *published)
+    return (*_heaviest(_merged(told)), *published)
 
 
 def warnings(target: Target, asked: Asked, batch: float, found: Gathered, peak: Peak) -> list[str]:
@@ -221,6 +238,19 @@ def _far(target: Target, asked: Asked, found: Gathered) -> dict[str, float]:
         if outside > FAR:
             far[name] = outside
     return far
+
+
+def _heaviest(told: list[Source]) -> list[Source]:
+    """Return the runs on record that weigh most, and all others of them as one."""
+    runs = sorted(
+        (one for one in told if one.kind == "run"), key=lambda one: (-abs(one.weight), one.id or "")
+    )
+    kept = [one for one in told if one.kind != "run"] + runs[:SHOWN]
+    rest = runs[SHOWN:]
+    if rest:
+        weight = sum(one.weight for one in rest)
+        kept.append(Source(kind="run", name=f"{len(rest)} further runs", weight=weight))
+    return kept
 
 
 def _merged(told: list[Source]) -> list[Source]:

@@ -11,6 +11,7 @@ from pacesetter.protocol.workloads import Count, Family, Ratio, StepCount
 from pydantic import Field, ValidationError, model_validator
 
 from pacesetter_search.recommendation.bodies import HORIZON_BOUND, WARMS_UP_ITSELF, by_name
+from pacesetter_search.recommendation.shapes import shape_octaves
 from pacesetter_search.recommendation.sweeps import check_sweep
 
 AGREE = 0.02
@@ -96,7 +97,10 @@ class Target(Question):
         return self
 
     @model_validator(mode="after")
-    def _sweeps_say_something(self) -> Self:
+    def _measurements_say_something(self) -> Self:
+        for measured in (*self.evidence, *self.sweeps):
+            if measured.schedule is not None:
+                shape_octaves(measured.schedule)
         for one in self.sweeps:
             check_sweep(one, self.objective)
         return self

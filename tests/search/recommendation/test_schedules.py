@@ -235,3 +235,27 @@ def test_the_order_is_that_of_the_library_s_own_ranking() -> None:
     assert [one.name for one in found.alternatives] == [one.name for one in ranking.candidates]
     losses = [one.loss for one in found.alternatives]
     assert losses == pytest.approx([one.loss for one in ranking.candidates])
+
+
+def test_what_was_measured_under_a_plateau_is_taken_as_that_of_a_linear_decay() -> None:
+    """A peak found with WSD and a fifth counts for one that is .96 octaves higher, and back again."""
+    place = {"parameters": 124e6, "tokens": 2.5e9, "batch_tokens": BATCH, "lr": 1e-3}
+    body = {"family": "wsd", "cooldown": 0.2}
+    plateau = {"length": 1000, "body": body}
+    asked = {**ASKED, "regime": "finetune"}
+    linear = recommend(target(**asked, evidence=[place]))
+    moved = recommend(target(**asked, evidence=[{**place, "schedule": plateau}]))
+    back = recommend(
+        target(**asked, evidence=[{**place, "schedule": plateau}], schedule_family=body)
+    )
+    middles = []
+    for one in (linear, moved, back):
+        assert one.lr_90 is not None
+        middles.append(math.log2(one.lr_90[0] * one.lr_90[1]) / 2)
+    assert middles[1] - middles[0] == pytest.approx(0.9638, abs=5e-3)
+    assert middles[2] == pytest.approx(math.log2(1e-3), abs=0.01)
+    # Nothing is in doubt where the shape is the one that it was measured under.
+    assert back.sd_octaves == pytest.approx(linear.sd_octaves, abs=1e-4)
+    assert moved.sd_octaves == pytest.approx(
+        math.hypot(linear.sd_octaves or 0.0, 0.25 * 0.9638), rel=1e-2
+    )

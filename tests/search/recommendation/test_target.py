@@ -86,3 +86,9 @@ def test_a_flat_question_that_contradicts_itself_is_refused_too() -> None:
 def test_counts_are_possible(name: str, value: float) -> None:
     with pytest.raises(ValidationError):
         target(**{name: value})
+
+
+def test_a_measurement_under_a_schedule_without_a_rate_is_refused() -> None:
+    place = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5, "lr": 1e-3}
+    with pytest.raises(ValidationError, match="has a rate of zero throughout"):
+        target(evidence=[{**place, "schedule": {"length": 10, "peak": 0.0}}])
