@@ -199,3 +199,34 @@ def test_curves_of_earlier_runs_narrow_the_interval_and_the_loss_moves_with_them
     sds = [recommend(asked, named[:count], peaks_of=peaks_of).sd_octaves for count in (0, 3, 6, 9)]
     assert sds == sorted(sds, key=lambda sd: -(sd or 0.0))
     assert (sds[3] or 9.0) < 0.6 * (sds[0] or 0.0)
+
+
+def test_an_answer_far_from_the_laws_is_told_with_how_far() -> None:
+    """An own optimum three octaves above the law: Step Law and DeepSeek lie below by more than 1.5 octaves."""
+    place = {**TARGET, "batch_tokens": 131_072}
+    lr = 8.0 * hinge_peak(124e6, 2.5e9, 131_072)
+    found = recommend(Target(**place, evidence=[{**place, "lr": lr, "sd_octaves": 0.05}]))
+    told = [one for one in found.warnings if "octaves above the law" in one]
+    assert [one.rpartition("the law ")[2].partition(" ")[0] for one in told] == [
+        "hinge",
+        "step_law",
+        "deepseek",
+    ]
+    near = recommend(Target(**place, evidence=[{**place, "lr": lr / 8.0}]))
+    assert not any("the law" in one and "octaves" in one for one in near.warnings)
+
+
+def test_beyond_all_that_was_measured_half_an_octave_is_admitted_and_told() -> None:
+    """More than four times the tokens of all evidence; under muP the size is told by width."""
+    place = {"parameters": 1e7, "tokens": 1e9, "batch_tokens": 1e5}
+    optima = [{**place, "lr": 1e-2, "sd_octaves": 0.01} for _ in range(100)]
+    asked = {**place, "parametrization": "mup", "evidence": optima}
+    near = recommend(Target(**{**asked, "tokens": 3.9e9}))
+    far = recommend(Target(**{**asked, "tokens": 4.1e9}))
+    assert near.sd_octaves is not None
+    assert near.sd_octaves < 0.45
+    assert far.sd_octaves == pytest.approx(0.5)
+    assert not any("outside of all that was measured" in one for one in near.warnings)
+    warning = next(one for one in far.warnings if "outside of all that was measured" in one)
+    assert "2.0 octaves in tokens" in warning
+    assert "what widens the interval most is" in warning

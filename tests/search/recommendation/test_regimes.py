@@ -48,8 +48,10 @@ def test_what_was_measured_elsewhere_is_named_and_left_out() -> None:
     assert other.lr == alone.lr
 
 
-def test_adam_and_adamw_are_of_one_class() -> None:
-    found = recommend(target(), bowl(1e-3, 5e-4, 1e-3, optimizer="Adam"), peaks_of=peaks_of)
+@pytest.mark.parametrize("optimizer", ["Adam", "adamw", "NAdam", "RAdam", "Adamax"])
+def test_adam_and_its_kin_are_of_one_class(optimizer: str) -> None:
+    records = bowl(1e-3, 5e-4, 1e-3, optimizer=optimizer)
+    found = recommend(target(), records, peaks_of=peaks_of)
     assert {one.id for one in found.evidence if one.kind == "run"} == {"run-0.0005", "run-0.001"}
 
 

@@ -200,6 +200,16 @@ def test_of_several_laws_the_one_at_the_nearest_peak_speaks() -> None:
     assert recommend(target(**ASKED), laws=laws[::-1]) == found
 
 
+@pytest.mark.parametrize(
+    ("factor", "speaks"), [(1.45, True), (0.69, True), (1.6, False), (0.62, False)]
+)
+def test_no_law_holds_across_peaks(factor: float, speaks: bool) -> None:
+    """The recommended rate is on the safe side of the best one, by a quarter of .65 octaves."""
+    best = peak() * 2.0 ** (0.25 * 0.62)
+    found = recommend(target(**ASKED), laws=[known_law(peak=best * factor)])
+    assert any(one.kind == "fitted_law" for one in found.evidence) == speaks
+
+
 def test_a_law_in_blocks_of_steps_is_asked_in_its_own() -> None:
     lr = peak()
     every = recommend(target(**ASKED), laws=[known_law(peak=lr)])
