@@ -1,6 +1,6 @@
 """What is known from elsewhere, as plain values: runs, laws fitted to their curves, and how final losses are fitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class FinalLoss:
         parameters: Without embeddings.
         tokens: Of the whole run.
         loss: Above 0.
-        sd: Relative.
+        sd: Of the loss, in its unit.
         name: Of its run: the id.
     """
 
@@ -62,11 +62,15 @@ class LossPrediction(Protocol):
 class FittedLosses(Protocol):
     """A law of final losses in size and tokens, fitted to a family's."""
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is in doubt about the fit, one sentence each."""
+
     def predict(self, parameters: float, tokens: float) -> LossPrediction:
         """Return the loss to expect."""
 
-    def influence(self, parameters: float, tokens: float) -> Sequence[float]:
-        """Return by which share the expected loss moves when a final loss moves by one, in the order of the fit."""
+    def influence(self, parameters: float, tokens: float) -> Mapping[str, float]:
+        """Return by which share the expected loss moves when a final loss moves by one, by the final's name."""
 
 
 FitLosses = Callable[[Sequence[FinalLoss]], FittedLosses]

@@ -43,8 +43,12 @@ class Scaled:
         mean = chinchilla_loss(parameters, tokens) * math.exp(level)
         return Prediction(mean, mean * 0.15 / math.sqrt(1.0 + 10.0 * len(logs)))
 
-    def influence(self, parameters: float, tokens: float) -> list[float]:
-        return [1.0 / (len(self.finals) + 0.1)] * len(self.finals)
+    @property
+    def warnings(self) -> Sequence[str]:
+        return ("a doubt of the fit",)
+
+    def influence(self, parameters: float, tokens: float) -> dict[str, float]:
+        return {one.name: 1.0 / (len(self.finals) + 0.1) for one in self.finals}
 
 
 def test_with_no_data_it_is_the_published_law_s_and_wide_because_data_differ() -> None:
@@ -90,8 +94,22 @@ def test_final_losses_of_the_family_set_the_level_and_narrow_the_interval() -> N
     assert backed.loss.mean < alone.mean
     widths = [math.log(one.interval_90[1] / one.interval_90[0]) for one in (backed.loss, alone)]
     assert widths[0] < 0.3 * widths[1]
+    assert "a doubt of the fit" in backed.warnings
     weights = {one.id: one.loss_weight for one in backed.evidence if one.about == "loss"}
     assert weights == pytest.approx({"a": 1 / 2.1, "b": 1 / 2.1, None: 0.1 / 2.1})
+
+
+def test_a_fit_of_no_finals_at_all_is_the_prior_and_says_that_its_data_are_others() -> None:
+    found = recommend(target(), fit_losses=Scaled)
+    assert found.loss is not None
+    assert found.loss.basis == "published"
+    assert found.loss.mean == pytest.approx(3.369, abs=1e-3)
+    assert any("other data and another tokenizer" in one for one in found.warnings)
+
+
+def test_a_final_s_sd_is_in_nats_with_the_noise_of_the_objective() -> None:
+    (final,) = seen([run(1e-3, 3.2, workload={"objective": {"noise": 0.02}})])
+    assert final.sd == pytest.approx(math.hypot(0.005 * 3.2, 0.02))
 
 
 def seen(records: Sequence[RunRecord], **changes: object) -> list[FinalLoss]:
