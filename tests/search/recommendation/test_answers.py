@@ -162,7 +162,7 @@ def test_the_ends_of_what_may_be_asked_are_answered(
 def test_what_runs_on_record_tell_is_shared_among_them_and_the_light_ones_are_one() -> None:
     swept = bowl(1e-3, 5e-4, 1e-3, 2e-3)
     found = recommend(Target(**TARGET), swept, peaks_of=peaks_of)
-    runs = [one for one in found.evidence if one.kind == "run"]
+    runs = [one for one in found.evidence if (one.kind, one.about) == ("run", "peak")]
     assert [one.name for one in runs] == ["at 0.0005", "at 0.001", "at 0.002"]
     assert len({one.weight for one in runs}) == 1
     assert sum(one.weight for one in runs) > 0.5
@@ -174,7 +174,7 @@ def test_what_runs_on_record_tell_is_shared_among_them_and_the_light_ones_are_on
     crowd = [
         one
         for one in recommend(Target(**TARGET), many, peaks_of=peaks_of).evidence
-        if one.kind == "run"
+        if (one.kind, one.about) == ("run", "peak")
     ]
     assert len(crowd) == 51
     assert (crowd[-1].name, crowd[-1].id) == ("40 further runs", None)
@@ -218,13 +218,13 @@ def test_an_answer_far_from_the_laws_is_told_with_how_far() -> None:
 
 def test_beyond_all_that_was_measured_half_an_octave_is_admitted_and_told() -> None:
     """More than four times the tokens of all evidence; under muP the size is told by width."""
-    place = {"parameters": 1e7, "tokens": 1e9, "batch_tokens": 1e5}
+    place = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5}
     optima = [{**place, "lr": 1e-2, "sd_octaves": 0.01} for _ in range(100)]
     asked = {**place, "parametrization": "mup", "evidence": optima}
     near = recommend(Target(**{**asked, "tokens": 3.9e9}))
     far = recommend(Target(**{**asked, "tokens": 4.1e9}))
     assert near.sd_octaves is not None
-    assert near.sd_octaves < 0.45
+    assert near.sd_octaves < 0.5
     assert far.sd_octaves == pytest.approx(0.5)
     assert not any("outside of all that was measured" in one for one in near.warnings)
     warning = next(one for one in far.warnings if "outside of all that was measured" in one)
