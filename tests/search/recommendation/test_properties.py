@@ -170,11 +170,11 @@ def test_a_longer_run_of_one_batch_wants_a_lower_peak(
 def test_rates_in_another_unit_move_the_answer_by_it_where_no_law_holds_it(
     evidence: list[dict[str, Any]], octaves: float
 ) -> None:
-    """Twice every measured rate is twice the answer, but for the pull of an anchor six octaves wide."""
+    """Twice every measured rate is twice the answer, but for the pull of a wide anchor."""
     moved = [{**one, "lr": one["lr"] * 2.0**octaves} for one in evidence]
     first = middle(recommend(target(regime="finetune", evidence=evidence)))
     second = middle(recommend(target(regime="finetune", evidence=moved)))
-    assert second - first == pytest.approx(octaves, abs=0.01 + 0.1 * abs(octaves))
+    assert second - first == pytest.approx(octaves, abs=0.01 + 0.2 * abs(octaves))
 
 
 @quick
