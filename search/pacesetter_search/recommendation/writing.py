@@ -113,13 +113,20 @@ def _decay_source(parts: Parts) -> tuple[Source, ...]:
     )
 
 
+def _held_back(parts: Parts) -> str:
+    lr, best = math.exp2(parts.log2_lr), math.exp2(parts.own.found.mean)
+    stability = parts.found.stability
+    if stability.lowest_lost is not None:
+        why = f"a run of the family was lost at {stability.lowest_lost:.3g}"
+    else:
+        why = f"no run of the family was at more than {stability.highest:.3g}, and none was lost"
+    return f"held back at {lr:.3g}, as {why}; the best peak may lie at {best:.3g}"
+
+
 def _warnings(parts: Parts) -> tuple[str, ...]:
     said = peaks.warnings(parts.target, parts.asked, parts.batch.tokens, parts.found, parts.peak)
     if parts.limited:
-        said.append(
-            f"held back at {math.exp2(parts.log2_lr):.3g}, the largest peak that runs of the family are known to hold; "
-            f"the best one may lie at {math.exp2(parts.own.found.mean):.3g}"
-        )
+        said.append(_held_back(parts))
     everything = (
         *said,
         *parts.found.warnings,

@@ -166,15 +166,18 @@ def test_a_longer_run_of_one_batch_wants_a_lower_peak(
 
 
 @quick
-@given(optima(), st.floats(-3.0, 3.0))
+@given(sizes, ratios, st.floats(-18.0, -4.0), st.floats(-3.0, 3.0))
 def test_rates_in_another_unit_move_the_answer_by_it_where_no_law_holds_it(
-    evidence: list[dict[str, Any]], octaves: float
+    parameters: float, ratio: float, log2_lr: float, octaves: float
 ) -> None:
-    """Twice every measured rate is twice the answer, but for the pull of a wide anchor."""
-    moved = [{**one, "lr": one["lr"] * 2.0**octaves} for one in evidence]
-    first = middle(recommend(target(regime="finetune", evidence=evidence)))
-    second = middle(recommend(target(regime="finetune", evidence=moved)))
-    assert second - first == pytest.approx(octaves, abs=0.01 + 0.2 * abs(octaves))
+    """Twice the rate that was measured is twice the answer, but for the pull of a wide anchor."""
+    tokens = parameters * ratio
+    place = {"parameters": parameters, "tokens": tokens, "batch_tokens": hinge_batch(tokens)}
+    middles = []
+    for lr in (2.0**log2_lr, 2.0 ** (log2_lr + octaves)):
+        evidence = [{**place, "lr": lr}]
+        middles.append(middle(recommend(target(**place, regime="finetune", evidence=evidence))))
+    assert middles[1] - middles[0] == pytest.approx(octaves, abs=0.01 + 0.05 * abs(octaves))
 
 
 @quick
