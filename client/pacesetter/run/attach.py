@@ -106,9 +106,7 @@ def attach(
     job = replace(job, authority=authority, strategy=_choice(strategy, strategy_parameters))
     run: Run
     if _disabled(settings):
-        optimizing = OptimizerSteps(optimizers, None, scaler=scaler)
-        world_size = find_ranks().world_size
-        run = DisabledRun(job, optimizing, validate, tuple(models.values()), world_size)
+        run = _build_disabled(job, models, optimizers, validate, scaler)
     else:
         # What is resumed has its rates and decays already.
         recommended = settings_of(settings, optimizers) if resume is None else Recommended()
@@ -120,6 +118,17 @@ def attach(
     elif not job.resumable:
         logger.info("no external_id: a restart of this process will be a new job")
     return run
+
+
+def _build_disabled(
+    job: Job,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Any],
+    validate: Validate | None,
+    scaler: Any,
+) -> DisabledRun:
+    optimizing = OptimizerSteps(optimizers, None, scaler=scaler)
+    return DisabledRun(job, optimizing, validate, tuple(models.values()), find_ranks().world_size)
 
 
 def _build(
