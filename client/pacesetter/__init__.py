@@ -1,6 +1,6 @@
 """Pacesetter's client: three lines in a training loop, and a service sets its learning rate.
 
-torch is imported with the first name that needs it, so tools that only speak the protocol start without it.
+torch and httpx are imported with the first name that needs them, so tools that only speak the protocol start without.
 """
 
 from importlib import import_module
@@ -20,10 +20,11 @@ from pacesetter.errors import (
     StateMismatch,
 )
 from pacesetter.limits import Limits
-from pacesetter.protocol import Objective, Target
+from pacesetter.protocol import Evidence, Objective, Recommendation, Sweep, SweptRun, Target
 from pacesetter.schedules import Schedule
 
 if TYPE_CHECKING:
+    from pacesetter.recommending import recommend
     from pacesetter.run.attach import Steps, Tokens, attach
     from pacesetter.run.result import Result
     from pacesetter.run.run import Run
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "CurveError",
+    "Evidence",
     "LearningRateConflict",
     "Limits",
     "Objective",
     "PacesetterError",
+    "Recommendation",
     "RegistrationRefused",
     "Result",
     "Run",
@@ -46,22 +49,26 @@ __all__ = [
     "SnapshotTooLarge",
     "StateMismatch",
     "Steps",
+    "Sweep",
+    "SweptRun",
     "Target",
     "Tokens",
     "attach",
+    "recommend",
 ]
 
-_NEED_TORCH = {
+_LATE = {
     "Result": "pacesetter.run.result",
     "Run": "pacesetter.run.run",
     "Steps": "pacesetter.run.attach",
     "Tokens": "pacesetter.run.attach",
     "attach": "pacesetter.run.attach",
+    "recommend": "pacesetter.recommending",
 }
 
 
 def __getattr__(name: str) -> Any:
-    module = _NEED_TORCH.get(name)
+    module = _LATE.get(name)
     if module is None:
         raise AttributeError(f"module 'pacesetter' has no attribute {name!r}")
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""The command ``pacesetter``: bring recorded sessions and curves to a service, say what waits, show schedules."""
+"""The command ``pacesetter``: bring sessions and curves to a service, show schedules, ask what to run."""
 
 import argparse
 import logging
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pacesetter.commands import curves, schedule
-from pacesetter.errors import ConfigurationError
+from pacesetter.commands import curves, recommend, schedule
+from pacesetter.errors import ConfigurationError, ServiceError
 from pacesetter.transport.opening import DEFAULT_DIRECTORY, find_service
 from pacesetter.transport.syncing import Outcome, SessionSync, survey
 
 SENT, LEFT, UNUSABLE = 0, 1, 2
-"""Exit codes: everything is sent; something stayed; the command cannot work as it was called."""
+"""Exit codes: everything is sent; something stayed, or nothing is known; the command cannot work as it was called."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,9 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return schedule.run(options, sys.stdout.write)
         if options.command == "curves":
             return curves.run(options, sys.stdout.write)
+        if options.command == "recommend":
+            return recommend.run(options, sys.stdout.write)
         return _sync(options) if options.command == "sync" else _status(options)
     except ConfigurationError as error:
         sys.stderr.write(f"pacesetter: {error}\n")
+        return UNUSABLE
+    except ServiceError as error:
+        sys.stderr.write(f"pacesetter: the service: {error}\n")
         return UNUSABLE
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to go on\n")
@@ -62,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("directory", type=Path, nargs="?", default=Path(DEFAULT_DIRECTORY))
     schedule.add_parser(commands)
     curves.add_parser(commands)
+    recommend.add_parser(commands)
     return parser
 
 

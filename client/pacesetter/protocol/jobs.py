@@ -101,6 +101,8 @@ class JobSpec(Message):
     """Main plus probe steps stay at or below (1 + cap) times the budget. None: the strategy's own default."""
     regime: Regime = "other"
     workload: Workload = Workload()
+    recommendation: Name | None = None
+    """Id of the recommendation that its base schedule and rates come from."""
     weight_decay_coupling: Literal["torch", "independent"] = "torch"
     seed: int = Field(default=0, ge=0, lt=2**63)
     tags: Tags = Field(default_factory=dict)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pacesetter.protocol.base import Message, Name
+from pacesetter.schedules.families import AnyFamily
 
 Regime = Literal["pretrain", "continued", "finetune", "lora", "preference", "rl", "vision", "other"]
 Parametrization = Literal["standard", "mup"]
@@ -12,6 +13,7 @@ Parametrization = Literal["standard", "mup"]
 Count = Annotated[float, Field(ge=1.0, le=1e15, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=1e-4, le=1e4, allow_inf_nan=False)]
 Family = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+StepCount = Annotated[int, Field(le=10**15)]
 
 
 class Objective(Message):
@@ -43,14 +45,30 @@ class Workload(Message):
 
 
 class Target(Workload):
-    """A workload at a budget: what a recommendation is asked for."""
+    """A workload at a budget: what a recommendation is asked for, with what is fixed already."""
 
     tokens: Count | None = None
     """Of the whole budget, all epochs."""
     optimizer: Name = "adamw"
     regime: Regime = "pretrain"
     extendable: bool = False
-    """Whether the run may be made longer later: then the schedule is WSD."""
+    """Whether the run may be made longer later: then the schedule keeps a plateau until its last part."""
+    steps: Annotated[StepCount, Field(gt=0)] | None = None
+    """Optimizer steps of the whole budget, where they are fixed: the batch follows from them."""
+    max_batch_tokens: Count | None = None
+    """Most that the hardware takes in a step."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Of SGD's buffer: the best rate is lower by ``1 - momentum``."""
+    beta2: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Adam's, where it is fixed."""
+    warmup_steps: Annotated[StepCount, Field(ge=0)] | None = None
+    """Where they are fixed."""
+    schedule_family: Name | AnyFamily | None = None
+    """What the schedule has to be: a family by its name, or with its parameters."""
+    floor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the peak that the schedule has to end at."""
+    borrow: bool = False
+    """Whether a neighbouring regime may speak where none of this one does, as full fine-tuning for LoRA."""
 
     def workload(self) -> Workload:
         """Return what of it a job declares."""

@@ -24,6 +24,13 @@ from pacesetter.run.optimizing import OptimizerSteps
 from pacesetter.run.options import Options
 from pacesetter.run.ranks import Ranks, find_ranks
 from pacesetter.run.rates import LearningRates, unwrap
+from pacesetter.run.recommended import (
+    Recommended,
+    base_of,
+    check_recommendation,
+    settings_of,
+    target_of,
+)
 from pacesetter.run.run import Run
 from pacesetter.run.settings import Settings, check_settings
 from pacesetter.run.snapshots import SnapshotFolder
@@ -99,17 +106,29 @@ def attach(
     job = replace(job, authority=authority, strategy=_choice(strategy, strategy_parameters))
     run: Run
     if _disabled(settings):
-        optimizing = OptimizerSteps(optimizers, None, scaler=scaler)
-        world_size = find_ranks().world_size
-        run = DisabledRun(job, optimizing, validate, tuple(models.values()), world_size)
+        run = _build_disabled(job, models, optimizers, validate, scaler)
     else:
-        known = _base_lrs(resume)
+        # What is resumed has its rates and decays already.
+        recommended = settings_of(settings, optimizers) if resume is None else Recommended()
+        known = {**recommended.base_lrs, **_base_lrs(resume)}
         run = _build(job, models, optimizers, validate, scaler, extras, settings, known)
+        recommended.set_weight_decays()
     if resume is not None:
         run.load_state_dict(resume)
     elif not job.resumable:
         logger.info("no external_id: a restart of this process will be a new job")
     return run
+
+
+def _build_disabled(
+    job: Job,
+    models: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Any],
+    validate: Validate | None,
+    scaler: Any,
+) -> DisabledRun:
+    optimizing = OptimizerSteps(optimizers, None, scaler=scaler)
+    return DisabledRun(job, optimizing, validate, tuple(models.values()), find_ranks().world_size)
 
 
 def _build(
@@ -191,6 +210,10 @@ def _job(
     # Steps and Tokens are how people write a budget; what travels is the plain message.
     budget = Budget(clock=budget.clock, total=budget.total)
     target = _target(settings)
+    recommended = settings.get("recommendation")
+    if recommended is not None:
+        base = base_of(check_recommendation(recommended), budget, base)
+        target = target_of(recommended, target)
     return Job(
         name=name,
         external_id=external_id or f"{name[:100]}-{secrets.token_hex(8)}",
@@ -202,6 +225,8 @@ def _job(
         overhead_cap=settings.get("overhead_cap"),
         regime=settings.get("regime", "other" if target is None else target.regime),
         workload=Workload() if target is None else target.workload(),
+        recommendation=recommended.id if recommended else None,
+        expected_batch=recommended.batch_tokens if recommended else None,
         seed=settings.get("seed", 0),
         tags=dict(settings.get("tags") or {}),
     )

@@ -43,6 +43,10 @@ class Job:
     overhead_cap: float | None = None
     regime: Regime = "other"
     workload: Workload = field(default_factory=Workload)
+    recommendation: str | None = None
+    """Id of the recommendation that it runs on."""
+    expected_batch: float | None = None
+    """Tokens of a step that its rates are for; None: any."""
     seed: int = 0
     tags: dict[str, JsonValue] = field(default_factory=dict)
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -63,6 +67,7 @@ class Job:
             overhead_cap=self.overhead_cap,
             regime=self.regime,
             workload=self.workload,
+            recommendation=self.recommendation,
             seed=self.seed,
             tags=self.tags,
         )

@@ -19,7 +19,7 @@ from pacesetter.run.optimizing import GRADIENT_L2, Measured, OptimizerSteps
 from pacesetter.run.rates import LearningRates
 from pacesetter.run.reporting import FLUSH_ROWS
 from pacesetter.run.rows import Scalar
-from pacesetter.run.steadiness import BatchSize, ClipRate
+from pacesetter.run.steadiness import BatchSize, ClipRate, check_batch
 from pacesetter.run.stopping import Loss
 
 
@@ -33,6 +33,7 @@ class Pace:
         ledger: Counts.
         tokens_clock: Whether positions are in tokens.
         on_device: Whether scalars stay where they are until a report.
+        expected_batch: Tokens of a step that the rates are for, checked at the first one; None: any.
 
     Attributes:
         skipped: Steps that an overflow made the scaler skip.
@@ -49,7 +50,9 @@ class Pace:
         *,
         tokens_clock: bool,
         on_device: bool,
+        expected_batch: float | None = None,
     ) -> None:
+        self._expected_batch = expected_batch
         self.skipped = 0
         self.clip_rate = ClipRate()
         self.batch_in_hand: dict[str, Any] | None = None
@@ -230,6 +233,9 @@ class Pace:
         if grad_norm is not None:
             grad_norm = self._read(grad_norm, "grad_norm")
         tokens = checked_tokens(tokens)
+        if self._expected_batch is not None and tokens:
+            check_batch(tokens, self._expected_batch)
+            self._expected_batch = None
         if self._tokens_clock:
             if tokens is None:
                 raise ConfigurationError(

@@ -333,7 +333,7 @@ class LearningRates:
         for label, driven in self.by_optimizer.items():
             holders = driven.optimizer.param_groups
             new = range(driven.seen, len(holders))
-            found += [_name(label, index, holders[index]) for index in new]
+            found += [group_name(label, index, holders[index]) for index in new]
             driven.seen = len(holders)
         return found
 
@@ -413,7 +413,7 @@ def _groups(
     seen: set[str] = set()
     for label, optimizer in optimizers.items():
         for index, holder in enumerate(optimizer.param_groups):
-            name = _name(label, index, holder)
+            name = group_name(label, index, holder)
             if name in seen:
                 raise ConfigurationError(
                     f"two parameter groups are called {name!r}; give each its own name"
@@ -432,7 +432,8 @@ def _groups(
         )
 
 
-def _name(label: str, index: int, holder: Mapping[str, Any]) -> str:
+def group_name(label: str, index: int, holder: Mapping[str, Any]) -> str:
+    """Return the name of a parameter group: its optimizer's, and its own or its place."""
     own = holder.get("name")
     return f"{label}/{own}" if own else f"{label}/group{index}"
 

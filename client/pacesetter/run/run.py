@@ -88,6 +88,7 @@ class Run:
             self._ledger,
             tokens_clock=job.budget.clock == "tokens",
             on_device=options.on_device,
+            expected_batch=job.expected_batch,
         )
         self._resumption: Resumption | None = None
         self._started = False

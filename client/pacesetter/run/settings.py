@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from pydantic import JsonValue
 
 from pacesetter.errors import ConfigurationError
-from pacesetter.protocol import Regime, Target
+from pacesetter.protocol import Recommendation, Regime, Target
 from pacesetter.run.optimizing import STATISTICS, Statistic
 from pacesetter.run.ranks import GROUP_TIMEOUT_SECONDS
 from pacesetter.transport import Mode, Transport
@@ -42,6 +42,12 @@ class Settings(TypedDict, total=False):
     target: Target | None
     """What is trained: family, size, batch. What is recorded of this job helps later ones of its kind. The job itself
     knows its ``optimizer`` and ``tokens``."""
+    recommendation: Recommendation | None
+    """What :func:`pacesetter.recommend` returned: its schedule is the base, its peak the first group's base rate (the
+    ratios between groups are kept), and its target the job's where none is given. Budget and batch have to be its
+    own."""
+    recommended_weight_decay: bool
+    """Whether groups that decay take the recommended weight decay (False)."""
     regime: Regime
     """Kind of training; evidence does not cross it silently. Else the target's."""
     tags: Mapping[str, JsonValue] | None
@@ -82,6 +88,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"rollback is {rollback!r}; expected 'memory', 'disk', 'none', or None to let it be tried"
         )
+    if settings.get("recommended_weight_decay") and settings.get("recommendation") is None:
+        raise ConfigurationError("recommended_weight_decay takes a recommendation; pass both")
     statistics = settings.get("statistics", ())
     if isinstance(statistics, str) or set(statistics) - set(STATISTICS):
         raise ConfigurationError(

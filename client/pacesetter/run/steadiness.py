@@ -2,6 +2,7 @@
 
 import torch
 
+from pacesetter.errors import ConfigurationError
 from pacesetter.run.rows import Scalar
 
 CHANGE = 0.1
@@ -9,6 +10,19 @@ CHANGE = 0.1
 
 STEPS = 5
 """Steps in a row that must show it: the last batch of an epoch is one alone."""
+
+
+def check_batch(tokens: int, expected: float) -> None:
+    """Compare the tokens of a first step with those that its learning rate is for.
+
+    Raises:
+        ConfigurationError: They differ by more than packed sequences do.
+    """
+    if abs(tokens - expected) > CHANGE * expected:
+        raise ConfigurationError(
+            f"the first step has {tokens} tokens and the recommended learning rate is for {expected:g}: train with "
+            f"that batch, or ask with batch_tokens={tokens}"
+        )
 
 
 class BatchSize:

@@ -11,7 +11,15 @@ import httpx
 from pydantic import ValidationError
 
 from pacesetter.errors import ServiceError, ServiceUnavailable
-from pacesetter.protocol import Incoming, Problem, Registration, ReportReply, Segment, SegmentPage
+from pacesetter.protocol import (
+    Incoming,
+    Problem,
+    Recommendation,
+    Registration,
+    ReportReply,
+    Segment,
+    SegmentPage,
+)
 from pacesetter.transport.base import UnreadableSegment
 from pacesetter.transport.inbox import Arrival
 from pacesetter.transport.timing import Timing
@@ -85,6 +93,11 @@ class Calls:
         readable = tuple(one for one in arrivals if isinstance(one, Segment))
         unreadable = [one for one in arrivals if isinstance(one, UnreadableSegment)]
         return registration.model_copy(update={"segments": readable}), unreadable
+
+    def recommend(self, question: dict[str, Any]) -> Recommendation:
+        """Ask what to run."""
+        document = self._json("POST", "/v1/recommendations", json.dumps(question).encode())
+        return _validated(Recommendation, document)
 
     def report(self, job: str, token: str | None, body: bytes) -> tuple[ReportReply, list[Arrival]]:
         """Send a report; return the reply and the segments it carried."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pacesetter.protocol import Parametrization, Regime, Workload
+from pacesetter.protocol import Parametrization, Regime, Target, Workload
 
 from pacesetter_search.memory.records import RunRecord
 
@@ -35,9 +35,19 @@ class Kind:
         objective = f"{workload.objective.mode} {workload.objective.name}"
         return cls(regime, class_of(optimizer), workload.parametrization, objective)
 
+    @classmethod
+    def of_target(cls, target: Target, regime: Regime | None = None) -> "Kind":
+        """Return the kind of a target, or what it would be in another regime."""
+        return cls.of(target, regime or target.regime, target.optimizer)
+
     def of_this(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """Return the records of this kind, in their order."""
         return [one for one in records if Kind.of(one.workload, one.regime, one.optimizer) == self]
+
+    @property
+    def of_language(self) -> bool:
+        """Whether the published laws of batch, weight decay and loss are about it: muP leaves these as they are."""
+        return (self.regime, self.optimizer, self.objective) == ("pretrain", "adam", "min loss")
 
     @property
     def lawful(self) -> bool:

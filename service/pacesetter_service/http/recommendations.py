@@ -4,13 +4,15 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from pacesetter.protocol import Recommendation
 from pacesetter_search import recommendation
-from pacesetter_search.recommendation import Recommendation, Target, recommend
+from pacesetter_search.recommendation import ImpossibleTarget, Target, recommend
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from pacesetter_service.http.bodies import parse_body, read_body
 from pacesetter_service.http.dependencies import Require, ServicesDependency
+from pacesetter_service.http.problems import ApiProblem
 from pacesetter_service.http.replies import body_of, json_reply, problems
 
 router = APIRouter(
@@ -21,9 +23,9 @@ _TARGET = TypeAdapter(Target)
 
 
 @router.get("/v1/recommendations", response_model=Recommendation, responses=problems())
-async def recommend_for(target: Annotated[recommendation.Query, Query()]) -> Response:
+async def recommend_for(query: Annotated[recommendation.Query, Query()]) -> Response:
     """Say what to run, by published laws alone."""
-    return await _reply(Target.model_validate(target.model_dump()))
+    return await _reply(query.target())
 
 
 @router.post(
@@ -39,5 +41,13 @@ async def recommend_with_evidence(request: Request, services: ServicesDependency
 
 
 async def _reply(target: Target) -> Response:
-    # Two hundred optima take a tenth of a second: not on the loop that takes reports.
-    return json_reply(await asyncio.to_thread(recommend, target))
+    try:
+        # Two hundred optima take a tenth of a second: not on the loop that takes reports.
+        return json_reply(await asyncio.to_thread(recommend, target))
+    except ImpossibleTarget as error:
+        raise ApiProblem(
+            422,
+            "IMPOSSIBLE_TARGET",
+            f"{error}.",
+            hint="Loosen what is fixed of the schedule: its family, warm-up, steps, or that it can be extended.",
+        ) from None

@@ -172,6 +172,9 @@ def _first_session(
     session, number = _open_session(job, spec)
     first = RegisteredEvent(priors=priors)
     job.due_event = job.add_event("registered", first, reducible=True, session=session)
+    if spec.recommendation is not None:
+        body = {"recommendation": spec.recommendation}
+        job.add_event("recommendation_applied", body, session=session)
     plan_now(job, registry)
     job.save()
     return Registered(_registration(job, session, number), is_new_job=True, is_new_session=True)

@@ -43,3 +43,19 @@ WIDTHS = (128, 256, 512, 1024, 2048)
 WIDTH_STANDARD = (9.77e-4, 4.88e-4, 2.44e-4, 1.22e-4, 6.10e-5)
 WIDTH_MUP = (9.77e-4, 9.77e-4, 9.77e-4, 9.77e-4, 1.95e-3)
 """Best rates by width, of Megatron-LM's sweep (its pull request 3058)."""
+
+RECIPES = (
+    (111e6, 2.22e9, 246e3, 6.0e-4),
+    (6.7e9, 133e9, 2.13e6, 1.2e-4),
+    (70e6, 300e9, 2.1e6, 1.0e-3),
+    (410e6, 300e9, 2.1e6, 3e-4),
+    (1.4e9, 300e9, 2.1e6, 2e-4),
+    (7e9, 1.0e12, 4e6, 3e-4),
+    (8e9, 15e12, 8e6, 3e-4),
+    (70e9, 15e12, 8e6, 1.5e-4),
+    (7.3e9, 3.9e12, 4.19e6, 3.0e-4),
+)
+"""Parameters, tokens, batch and rate of published models: conventions, a median of 1.5 octaves below the optimum."""
+
+INDEPENDENT_LOSSES = (3.271, 3.192, 3.282, 3.476, 3.721, 4.740)
+"""What the runs at :data:`INDEPENDENT` ended with."""

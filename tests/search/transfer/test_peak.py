@@ -12,6 +12,7 @@ from pacesetter_search.transfer.published import (
 
 from tests.search.transfer.optima import (
     INDEPENDENT,
+    RECIPES,
     STEP_LAW,
     WIDTH_MUP,
     WIDTH_STANDARD,
@@ -96,19 +97,6 @@ def test_the_rate_saturates_in_the_batch() -> None:
     assert rates == sorted(rates)
     assert rates[1] - rates[0] > 0.5
     assert rates[-1] - rates[-2] < 0.05
-
-
-RECIPES = (
-    (111e6, 2.22e9, 246e3, 6.0e-4),
-    (6.7e9, 133e9, 2.13e6, 1.2e-4),
-    (70e6, 300e9, 2.1e6, 1.0e-3),
-    (410e6, 300e9, 2.1e6, 3e-4),
-    (1.4e9, 300e9, 2.1e6, 2e-4),
-    (7e9, 1.0e12, 4e6, 3e-4),
-    (8e9, 15e12, 8e6, 3e-4),
-    (70e9, 15e12, 8e6, 1.5e-4),
-    (7.3e9, 3.9e12, 4.19e6, 3.0e-4),
-)
 
 
 @pytest.mark.parametrize(("parameters", "tokens", "batch", "lr"), RECIPES)

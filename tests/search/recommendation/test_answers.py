@@ -9,6 +9,7 @@ from pacesetter_search.recommendation import Evidence, Target, recommend
 from pacesetter_search.transfer import hinge_peak
 from pydantic import ValidationError
 
+from tests.search.recommendation.cases import bowl
 from tests.search.transfer.optima import STEP_LAW
 
 TARGET: dict[str, Any] = {"parameters": 124e6, "tokens": 2.5e9}
@@ -93,7 +94,7 @@ def test_where_nothing_is_known_nothing_is_made_up(changes: dict[str, Any], why:
     assert found.lr is None
     assert why in found.warnings[0]
     assert found.study is not None
-    assert "sweep the peak over 5 rates" in found.study
+    assert "sweep the peak over 3 rates" in found.study.text
 
 
 def test_evidence_of_one_s_own_answers_where_no_law_does() -> None:
@@ -142,15 +143,90 @@ def test_impossible_targets_are_refused(target: dict[str, Any]) -> None:
         Target.model_validate(target)
 
 
+@pytest.mark.parametrize("epochs", [5e-324, 1e9])
 @pytest.mark.parametrize("regime", ["pretrain", "rl"])
 @pytest.mark.parametrize("tokens", [1.0, 1e15])
 @pytest.mark.parametrize("parameters", [1.0, 1e15])
 def test_the_ends_of_what_may_be_asked_are_answered(
-    parameters: float, tokens: float, regime: Any
+    parameters: float, tokens: float, regime: Any, epochs: float
 ) -> None:
     one = Evidence(parameters=1.0, tokens=1e15, batch_tokens=1.0, lr=1e4, sd_octaves=0.0)
-    target = Target(parameters=parameters, tokens=tokens, regime=regime, evidence=[one])
+    size = {"parameters": parameters, "tokens": tokens}
+    target = Target.model_validate({**size, "regime": regime, "epochs": epochs, "evidence": [one]})
     found = recommend(target)
     assert found.lr is not None
     assert math.isfinite(found.lr)
     assert found.model_dump_json()
+
+
+def test_what_runs_on_record_tell_is_shared_among_them_and_the_light_ones_are_one() -> None:
+    swept = bowl(1e-3, 5e-4, 1e-3, 2e-3)
+    found = recommend(Target(**TARGET), swept)
+    runs = [one for one in found.evidence if (one.kind, one.about) == ("run", "peak")]
+    assert [one.name for one in runs] == ["at 0.0005", "at 0.001", "at 0.002"]
+    assert len({one.weight for one in runs}) == 1
+    assert sum(one.weight for one in runs) > 0.5
+    many = [
+        each.model_copy(update={"id": f"{each.id} of {place}", "tokens": 1e8 * 1.05**place})
+        for place in range(30)
+        for each in swept
+    ]
+    crowd = [
+        one
+        for one in recommend(Target(**TARGET), many).evidence
+        if (one.kind, one.about) == ("run", "peak")
+    ]
+    assert len(crowd) == 51
+    assert (crowd[-1].name, crowd[-1].id) == ("40 further runs", None)
+    assert 0.7 < sum(one.weight for one in crowd) <= 1.0
+
+
+def test_curves_of_earlier_runs_narrow_the_interval_and_the_loss_moves_with_them() -> None:
+    """Nothing, one sweep, three sweeps at longer and longer budgets: each answer is surer than the one before."""
+    records = [
+        run
+        for place, tokens in enumerate((1.5e8, 6e8, 1.2e9))
+        for run in bowl(
+            hinge_peak(124e6, tokens, 51_200.0),
+            *(hinge_peak(124e6, tokens, 51_200.0) * 2.0**octave for octave in (-1, 0, 1)),
+            tokens=tokens,
+            workload={"batch_tokens": 51_200.0},
+            name=f"sweep {place}",
+        )
+    ]
+    named = [one.model_copy(update={"id": f"run {place}"}) for place, one in enumerate(records)]
+    asked = Target(**TARGET, batch_tokens=51_200)
+    sds = [recommend(asked, named[:count]).sd_octaves for count in (0, 3, 6, 9)]
+    assert sds == sorted(sds, key=lambda sd: -(sd or 0.0))
+    assert (sds[3] or 9.0) < 0.6 * (sds[0] or 0.0)
+
+
+def test_an_answer_far_from_the_laws_is_told_with_how_far() -> None:
+    """An own optimum three octaves above the law: Step Law and DeepSeek lie below by more than 1.5 octaves."""
+    place = {**TARGET, "batch_tokens": 131_072}
+    lr = 8.0 * hinge_peak(124e6, 2.5e9, 131_072)
+    found = recommend(Target(**place, evidence=[{**place, "lr": lr, "sd_octaves": 0.05}]))
+    told = [one for one in found.warnings if "octaves above the law" in one]
+    assert [one.rpartition("the law ")[2].partition(" ")[0] for one in told] == [
+        "hinge",
+        "step_law",
+        "deepseek",
+    ]
+    near = recommend(Target(**place, evidence=[{**place, "lr": lr / 8.0}]))
+    assert not any("the law" in one and "octaves" in one for one in near.warnings)
+
+
+def test_beyond_all_that_was_measured_half_an_octave_is_admitted_and_told() -> None:
+    """More than four times the tokens of all evidence; under muP the size is told by width."""
+    place = {"parameters": 1e8, "tokens": 1e9, "batch_tokens": 1e5}
+    optima = [{**place, "lr": 1e-2, "sd_octaves": 0.01} for _ in range(100)]
+    asked = {**place, "parametrization": "mup", "evidence": optima}
+    near = recommend(Target(**{**asked, "tokens": 3.9e9}))
+    far = recommend(Target(**{**asked, "tokens": 4.1e9}))
+    assert near.sd_octaves is not None
+    assert near.sd_octaves < 0.5
+    assert far.sd_octaves == pytest.approx(0.5)
+    assert not any("outside of all that was measured" in one for one in near.warnings)
+    warning = next(one for one in far.warnings if "outside of all that was measured" in one)
+    assert "2.0 octaves in tokens" in warning
+    assert "what widens the interval most is" in warning

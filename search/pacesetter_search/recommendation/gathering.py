@@ -1,0 +1,205 @@
+"""Everything that may speak of a target's best peak, sorted from what may not."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from pacesetter.protocol import Evidence, Measured, Regime, Source, Sweep
+
+from pacesetter_search.memory import RunRecord
+from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.recommendation.kinds import is_loss, lenders
+from pacesetter_search.recommendation.known import PeaksOf
+from pacesetter_search.recommendation.shapes import shape_octaves
+from pacesetter_search.recommendation.stability import Stability, stability_of
+from pacesetter_search.recommendation.sweeps import curvature_of, peak_of
+from pacesetter_search.recommendation.target import Target
+from pacesetter_search.transfer import Optimum
+
+MOST = 200
+"""Optima that one answer rests on: the nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A best peak, with those that tell it.
+
+    Attributes:
+        optimum: As that of a linear decay without momentum.
+        sources: Who tells it; their weights are shares of its own.
+        shape: Octaves that the best peak of its own schedule lies above that of a linear decay.
+    """
+
+    optimum: Optimum
+    sources: tuple[Source, ...]
+    shape: float = 0.0
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What is known of a target before any model.
+
+    Attributes:
+        told: Best peaks, own ones or borrowed ones.
+        borrowed: The regime that they were borrowed from; None: they are the target's own.
+        runs: Runs on record that are of the target's kind.
+        stability: At which peaks runs of the family held, and at which they were lost.
+        curvature: Relative cost of an octave as sweeps tell it; None: none does.
+        warnings: What was left out, and why.
+    """
+
+    told: list[Told] = field(default_factory=list)
+    borrowed: Regime | None = None
+    runs: list[RunRecord] = field(default_factory=list)
+    stability: Stability = field(default_factory=Stability)
+    curvature: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def optima(self) -> list[Optimum]:
+        """The best peaks alone."""
+        return [each.optimum for each in self.told]
+
+
+def gather(target: Target, records: Sequence[RunRecord], peaks_of: PeaksOf) -> Gathered:
+    """Return what ``records`` and the target's own evidence say; nothing of another regime, unless it may borrow."""
+    found = Gathered()
+    sweeps = _own_sweeps(target, found)
+    found.runs = Kind.of_target(target).of_this(records)
+    found.told = _told(target, target.regime, sweeps, found.runs, peaks_of)
+    _say_what_was_left_out(target, records, found)
+    if not found.told and target.borrow:
+        _borrow(target, records, peaks_of, found)
+    found.told = _nearest(target, found.told)
+    own = [one for one in sweeps if _regime(one, target) == target.regime]
+    bends = [bend for one in own if (bend := curvature_of(one, target.objective)) is not None]
+    found.curvature = median(bends) if bends else None
+    found.stability = stability_of(target, found.runs, own)
+    return found
+
+
+def _own_sweeps(target: Target, found: Gathered) -> list[Sweep]:
+    """Return the sweeps that say something of the objective."""
+    if target.sweeps and target.regime == "rl" and is_loss(target.objective):
+        found.warnings.append(
+            f"{len(target.sweeps)} sweeps of losses were left out: in RL the loss is not the objective; name the one "
+            "that is (objective), and sweep in it"
+        )
+        return []
+    return list(target.sweeps)
+
+
+def _told(
+    target: Target,
+    regime: Regime,
+    sweeps: Sequence[Sweep],
+    runs: Sequence[RunRecord],
+    peaks_of: PeaksOf,
+) -> list[Told]:
+    """Return the best peaks that one regime tells."""
+    names = {one.id: one.name for one in runs}
+    remembered = [
+        Told(each.optimum, tuple(_run_source(id_, names) for id_ in each.sources))
+        for each in peaks_of(runs)
+    ]
+    measured = [_measured(one, place, target) for place, one in enumerate(target.evidence, 1)]
+    swept = [_swept(one, place, target) for place, one in enumerate(sweeps, 1)]
+    pairs: list[tuple[Measured, Told]] = [
+        *zip(target.evidence, measured, strict=True),
+        *zip(sweeps, swept, strict=True),
+    ]
+    own = [told for one, told in pairs if _regime(one, target) == regime]
+    return [*own, *remembered]
+
+
+def _regime(one: Measured, target: Target) -> Regime:
+    return one.regime or target.regime
+
+
+def _measured(one: Evidence, place: int, target: Target) -> Told:
+    return _own(one, f"optimum {place}", math.log2(one.lr), one.sd_octaves, target)
+
+
+def _swept(one: Sweep, place: int, target: Target) -> Told:
+    mean, sd = peak_of(one, target.objective)
+    return _own(one, f"sweep {place}", mean, sd, target)
+
+
+def _own(one: Measured, name: str, log2_lr: float, sd: float, target: Target) -> Told:
+    """Return a peak as that of a linear decay without momentum."""
+    shape = 0.0 if one.schedule is None else shape_octaves(one.schedule)
+    effective = log2_lr - shape - math.log2(1.0 - target.momentum)
+    optimum = Optimum(
+        one.parameters,
+        one.tokens,
+        one.batch_tokens,
+        math.exp2(effective),
+        sd,
+        one.width_ratio,
+        one.depth_ratio,
+        target.family,
+    )
+    source = Source(kind="optimum", name=one.name or name, lr=math.exp2(log2_lr))
+    return Told(optimum, (source,), shape)
+
+
+def _run_source(id_: str, names: dict[str, str]) -> Source:
+    return Source(kind="run", name=names.get(id_, id_), id=id_)
+
+
+def _say_what_was_left_out(target: Target, records: Sequence[RunRecord], found: Gathered) -> None:
+    """Name the kinds that stand apart: evidence does not cross them silently."""
+    measured: Iterable[Measured] = (*target.evidence, *target.sweeps)
+    others = {_regime(one, target) for one in measured} - {target.regime}
+    mine = Kind.of_target(target)
+    kinds = [Kind.of(one.workload, one.regime, one.optimizer) for one in records]
+    others |= {kind.regime for kind in kinds} - {target.regime}
+    if others:
+        lend = " (borrow=true lets it speak)" if others & lenders(target.regime).keys() else ""
+        found.warnings.append(
+            f"what was measured in {', '.join(sorted(others))} says nothing of {target.regime}{lend}"
+        )
+    apart = sum(kind.regime == target.regime and kind != mine for kind in kinds)
+    if apart:
+        found.warnings.append(
+            f"{apart} runs of {target.regime} with another optimizer, parametrisation or objective were left out"
+        )
+
+
+def _borrow(
+    target: Target, records: Sequence[RunRecord], peaks_of: PeaksOf, found: Gathered
+) -> None:
+    """Take the best peaks of a neighbouring regime, moved by what is reported between the two."""
+    for lender, octaves in lenders(target.regime).items():
+        runs = Kind.of_target(target, lender).of_this(records)
+        told = _told(target, lender, target.sweeps, runs, peaks_of)
+        if not told:
+            continue
+        found.borrowed = lender
+        found.told = [_moved(each, octaves) for each in told]
+        found.warnings.append(
+            f"borrowed from {lender}: its best peaks times {2.0**octaves:.2g}, which may be off by a factor of 2 "
+            f"either way; measure one in {target.regime}"
+        )
+
+
+def _moved(each: Told, octaves: float) -> Told:
+    one = each.optimum
+    return replace(each, optimum=replace(one, lr=one.lr * 2.0**octaves))
+
+
+def _nearest(target: Target, told: Sequence[Told]) -> list[Told]:
+    """Return the optima that are nearest to the target, in the order in which they came."""
+    if len(told) <= MOST:
+        return list(told)
+    asked = target.asked()
+
+    def apart(place: int) -> float:
+        one = told[place].optimum
+        return math.hypot(
+            math.log2(one.parameters / asked.parameters), math.log2(one.tokens / asked.tokens)
+        )
+
+    kept = sorted(sorted(range(len(told)), key=apart)[:MOST])
+    return [told[place] for place in kept]
