@@ -53,7 +53,7 @@ def _text(name: str, rng: np.random.Generator) -> FleetJob:
         width=_pick(rng, (16, 32, 48, 64)),
         depth=_pick(rng, (1, 2, 3)),
     )
-    steps = _steps(rng, 300, 1200)
+    steps = _steps(rng, 800, 3200)
     label = f"{recipe.text} width {recipe.width} depth {recipe.depth} batch {recipe.batch}"
     return _described(
         name,
@@ -79,7 +79,7 @@ def _small(name: str, kind: str, rng: np.random.Generator) -> FleetJob:
         weight_decay=1e-3,
         label_noise=0.1,
     )
-    steps = _steps(rng, 400, 1600)
+    steps = _steps(rng, 800, 3200)
     label = (
         f"{data} {recipe.network} width {recipe.width} depth {recipe.depth} batch {recipe.batch}"
     )
