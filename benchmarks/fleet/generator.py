@@ -79,7 +79,7 @@ def _small(name: str, kind: str, rng: np.random.Generator) -> FleetJob:
         weight_decay=1e-3,
         label_noise=0.1,
     )
-    steps = _steps(rng, 800, 3200)
+    steps = _steps(rng, 300, 1200)
     label = (
         f"{data} {recipe.network} width {recipe.width} depth {recipe.depth} batch {recipe.batch}"
     )

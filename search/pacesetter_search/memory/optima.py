@@ -16,6 +16,10 @@ from pacesetter_search.transfer.sweeps import SMALL, Cost, Trial, best_peak, cos
 ALIKE = 0.02
 """Relative difference of sizes, budgets and batches up to which they count as one."""
 
+AHEAD_SD = 0.35
+"""Octaves by which the best peak of a run moves from one length to twice that, around its mean fall [15 small language
+models]: a short run says less of a long one."""
+
 SAME_SHAPE = 0.1
 """Octaves between the best peaks of two shapes up to which runs of both compare by what they end with."""
 
@@ -39,6 +43,14 @@ def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
 def effective_log2_lr(lr: float, momentum: float, shape_octaves: float) -> float:
     """Return log2 of a peak as that of a linear decay without momentum."""
     return math.log2(lr / (1.0 - momentum)) - shape_octaves
+
+
+def place_of(record: RunRecord) -> Optimum | None:
+    """Return where a run stands and the peak that it ran at, of a linear decay without momentum; None if not known."""
+    if _place(record) is None:
+        return None
+    peak = effective_log2_lr(record.peak_lr, record.momentum, record.shape_octaves)
+    return _optimum(record, 1.0, peak, 0.0)
 
 
 def _place(record: RunRecord) -> tuple[float, float, float] | None:
@@ -68,10 +80,13 @@ def _optimum(record: RunRecord, share: float, log2_lr: float, sd: float) -> Opti
 
 def _found(record: RunRecord) -> list[Remembered]:
     shift = math.log2(1.0 - record.momentum)
-    return [
-        Remembered(_optimum(record, each.share, each.log2_lr - shift, each.sd), (record.id,))
-        for each in record.found
-    ]
+    found = []
+    for each in record.found:
+        sd = math.hypot(each.sd, AHEAD_SD * math.sqrt(-math.log2(each.share)))
+        found.append(
+            Remembered(_optimum(record, each.share, each.log2_lr - shift, sd), (record.id,))
+        )
+    return found
 
 
 def _swept(records: Sequence[RunRecord]) -> list[Remembered]:

@@ -7,7 +7,8 @@ from pacesetter.protocol import Regime, Workload
 from pydantic import BaseModel, ConfigDict, Field
 
 from pacesetter_search.memory.kinds import SCALE, Kind
-from pacesetter_search.memory.optima import Remembered, optima_of
+from pacesetter_search.memory.offset import Ended, offset, tells
+from pacesetter_search.memory.optima import Remembered, optima_of, place_of
 from pacesetter_search.memory.records import RunRecord
 from pacesetter_search.transfer.peak import PeakModel
 from pacesetter_search.transfer.places import Optimum
@@ -24,6 +25,13 @@ SHOWN = 20
 
 FAMILIES_SD = 0.7
 """Octaves between families where no law is known; between labs that train language models it is .45."""
+
+OWN_SD = 0.3
+"""Octaves by which the best peak of a run is its own, whatever the others say: between the least and the most that the
+model has for it."""
+
+USUAL_DOUBLINGS = 4.0
+"""Between a short run and the budget, where no short run is known."""
 
 DOUBT = 2.5
 """How far the slopes of large language models are doubted elsewhere: small ones at one batch lose .5 octaves a doubling
@@ -86,25 +94,43 @@ def peak_prior(
         depth=workload.depth_ratio,
         family=workload.family,
     )
-    remembered = _nearest(optima_of(kind.of_this(records)), target)
-    if not remembered:
-        return None
+    runs = kind.of_this(records)
+    remembered = _nearest(optima_of(runs), target)
     model = model_of(kind, [each.optimum for each in remembered], target)
-    found, drift = model.predict(target), model.slopes()["tokens"]
-    same = {
-        source
-        for each in remembered
-        if each.optimum.family == target.family
-        for source in each.sources
-    }
+    ended = _ended(runs, model)
+    if not remembered and not tells(ended):
+        return None
+    found, fall = model.predict(target), model.slopes()["tokens"]
+    moved, sd = offset(ended, math.sqrt(max(found.sd**2 - OWN_SD**2, OWN_SD**2)))
+    doublings = _doublings(runs)
     return PeakPrior(
-        log2_lr=found.mean,
-        sd=found.sd,
-        drift=-drift[0],
-        drift_sd=drift[1],
-        runs=len(same),
+        log2_lr=found.mean + moved,
+        sd=math.hypot(sd, OWN_SD),
+        # What is off at the budget is off by as much a doubling on the way there.
+        drift=-fall[0] - moved / doublings,
+        drift_sd=math.hypot(fall[1], sd / doublings),
+        runs=sum(one.workload.family == workload.family for one in runs),
         sources=_weighed(remembered, model.influence(target)),
     )
+
+
+def _ended(runs: Sequence[RunRecord], model: PeakModel) -> list[Ended]:
+    """Return the runs whose final losses say something, those that compare with most of the others."""
+    validated = sum(one.validated for one in runs) * 2 >= len(runs)
+    found = []
+    for one in runs:
+        place = place_of(one)
+        if place is None or one.validated != validated or not one.completed:
+            continue
+        if one.final_loss is not None and one.final_loss > 0.0:
+            found.append(Ended(place, math.log(one.final_loss), model.predict(place).mean))
+    return found
+
+
+def _doublings(runs: Sequence[RunRecord]) -> float:
+    """Return how many doublings lie between short runs and the budgets of their jobs, on average."""
+    shares = [each.share for one in runs for each in one.found]
+    return max(1.0, -math.fsum(map(math.log2, shares)) / len(shares)) if shares else USUAL_DOUBLINGS
 
 
 def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakModel:

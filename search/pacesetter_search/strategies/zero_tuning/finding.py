@@ -16,8 +16,9 @@ from pacesetter_search.strategies.zero_tuning.prior import Prior
 LOOKED_AROUND = 2.0
 """Octaves around the middle of the rungs within which their likelihood is summed up as a normal; taken out again."""
 
-SAYS_SOMETHING = 1.5
-"""Octaves of the standard deviation from which on rungs say nothing worth keeping."""
+SAYS_SOMETHING = 3.5
+"""Octaves of the standard deviation from which on rungs say nothing. Rungs that only say on which side of them the best
+rate lies are kept: without them, what is kept would lie too near to where rungs were sent."""
 
 
 def found_peaks(rungs: Sequence[Rung], start: float | None) -> tuple[FoundPeak, ...]:
