@@ -15,6 +15,7 @@ _STRATEGIES = {
     "fedhyper": "pacesetter_search.strategies.fedhyper:FedHyper",
     "fixed": "pacesetter_search.strategies.fixed:Fixed",
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
+    "law": "pacesetter_search.strategies.law:LawStrategy",
     "manual": "pacesetter_search.strategies.manual:Manual",
     "refinement": "pacesetter_search.strategies.refinement:Refinement",
     "snr": "pacesetter_search.strategies.snr:SNR",

@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "fedhyper": ("fedhyper", {}),
+    "law": ("law", {"choose_shape": "always", "win_probability": 0.51}),
     "refinement": ("refinement", {"share": 0.15, "optimizer": "sgd"}),
     "snr": ("snr", {"micro_batch": 8.0}),
     "wsd_branch": ("wsd_branch", {"budgets": [150, 250]}),
@@ -257,7 +258,7 @@ class WildLosses(NoisyQuadratic):
         return self.level + self.trend * self.data / TOTAL
 
 
-@pytest.mark.parametrize("kind", ["hypergradient", "refinement", "snr", "stage", "horizon"])
+@pytest.mark.parametrize("kind", ["hypergradient", "refinement", "snr", "stage", "horizon", "law"])
 @some(12)
 @given(
     level=st.floats(-10.0, 1e6),

@@ -21,6 +21,7 @@ def test_every_name_leads_to_the_strategy_of_that_name() -> None:
         "fedhyper",
         "fixed",
         "hypergradient",
+        "law",
         "manual",
         "refinement",
         "snr",

@@ -42,6 +42,7 @@ from pacesetter_search.contract import (
 
 from tests.search.support.expected_quadratic import ExpectedQuadratic
 from tests.search.support.landscape import NoisyQuadratic
+from tests.search.support.lawful import Lawful
 
 
 def job_facts(total: int = 1500, **changes: Any) -> JobFacts:
@@ -133,17 +134,19 @@ class SimulatedJob:
         delay: Steps until a segment arrives; 0: at once.
         units: Clock units of the n-th step: 1 in steps.
         columns: What is reported of a step beside its loss, by name.
+        priors: What the job's project remembers, as its first event has it.
     """
 
     strategy: Strategy
     facts: JobFacts = field(default_factory=job_facts)
-    landscape: NoisyQuadratic | ExpectedQuadratic = field(default_factory=NoisyQuadratic)
+    landscape: NoisyQuadratic | ExpectedQuadratic | Lawful = field(default_factory=NoisyQuadratic)
     cut: Callable[[int], int] = lambda _: 50
     deaf: Callable[[int], bool] = lambda _: False
     delay: int = 0
     units: Callable[[int], int] = lambda _: 1
     refuse: Callable[[Segment], str | None] = lambda _: None
     columns: Mapping[str, Callable[["SimulatedJob"], float | None]] = field(default_factory=dict)
+    priors: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.controller = Controller(self.strategy, self.facts)
@@ -164,7 +167,7 @@ class SimulatedJob:
 
     def run(self) -> "SimulatedJob":
         """Run the job to its end."""
-        self._tell(Registered())
+        self._tell(Registered(priors=self.priors))
         self._tell(SessionBegan(**self._place()))
         stopped: str | None = None
         while True:

@@ -65,14 +65,14 @@ def multipliers(
     ]
 
 
-def shapes_are_free(job: JobFacts, parameters: HorizonParameters) -> bool:
-    """Whether the strategy may choose the decay: nobody else did."""
-    if parameters.choose_shape != "auto":
-        return parameters.choose_shape == "always"
+def shapes_are_free(job: JobFacts, choose_shape: str) -> bool:
+    """Whether the strategy may choose the decay: as it was told, or (``auto``) because nobody else did."""
+    if choose_shape != "auto":
+        return choose_shape == "always"
     return job.base == Schedule.default_base(job.budget.total, clock=job.budget.clock)
 
 
-def plan(job: JobFacts, position: int, policy: Schedule) -> SegmentPlan:
+def plan(job: JobFacts, position: int, policy: Schedule, origin: str = "autolrs") -> SegmentPlan:
     """Return a main segment under ``policy`` from ``position`` to the end of the budget."""
     return SegmentPlan(
         kind="main",
@@ -81,7 +81,7 @@ def plan(job: JobFacts, position: int, policy: Schedule) -> SegmentPlan:
         length=max(job.budget.total - position, 1),
         policy=policy,
         reason=Reason(text="a candidate"),
-        origin="autolrs",
+        origin=origin,
     )
 
 
@@ -111,7 +111,7 @@ def _with(
 ) -> Iterable[Candidate]:
     yield Candidate(multiplier, KEPT, line.model_copy(update={"peak": line.peak * multiplier}))
     peak, rest = line.at(position) * multiplier, job.budget.total - position
-    if not shapes_are_free(job, parameters) or peak <= 0.0 or rest <= 0:
+    if not shapes_are_free(job, parameters.choose_shape) or peak <= 0.0 or rest <= 0:
         return
     for name, body in SHAPES.items():
         policy = Schedule(zero=position, length=rest, peak=peak, unit=line.unit, body=body)

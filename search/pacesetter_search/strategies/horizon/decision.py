@@ -1,6 +1,7 @@
 """What the horizon objective does next, given its memory: a probe, or the main line up to the next decision."""
 
 import math
+from typing import ClassVar
 
 from pacesetter.protocol import Measure, Reason, SegmentPlan
 from pacesetter.protocol.segments import DataSource, When
@@ -29,6 +30,8 @@ FEWEST_STEPS = 20
 class Decision:
     """One decision: reads and writes the memory, collects segments and log."""
 
+    origin: ClassVar[str] = "autolrs"
+
     def __init__(self, memory: Memory, context: Context, parameters: HorizonParameters) -> None:
         self.memory = memory
         self.context = context
@@ -36,27 +39,27 @@ class Decision:
         self.parameters = parameters
         self.segments: list[SegmentPlan] = []
         self.log: list[LogEntry] = []
-        self._seed = int(context.generator().integers(2**31))
+        self.seed = int(context.generator().integers(2**31))
 
     # -- what happens next --
 
     def begin(self) -> None:
         """Send the base schedule up to the first decision."""
         if not self.memory.live:
-            self._main(0, self.job.base, "now", "the base schedule, up to the first decision", {})
+            self.main(0, self.job.base, "now", "the base schedule, up to the first decision", {})
 
     def consider(self, position: int) -> None:
         """Decide at a declared position whether to probe, and go on."""
-        if self._silent():
+        if self.silent():
             return
-        self._pass_marks(position)
+        self.pass_marks(position)
         if self._probe(position, when="now"):
             return
-        self._keep(position, "now")
+        self.keep(position, "now")
 
     def after_probe(self, position: int) -> None:
         """Decide, with one more probe measured, whether another one pays, and how to go on if not."""
-        if self._silent():
+        if self.silent():
             return
         if not self._probe(position, when="end"):
             self._settle(position)
@@ -71,19 +74,19 @@ class Decision:
         """
         memory = self.memory
         memory.void()
-        if self._silent():
+        if self.silent():
             return
         memory.replans += 1
         if memory.replans > MOST_REPLANS:
             memory.quiet = True
             self.note("gave_up", f"{MOST_REPLANS} plans came to nothing; the job goes on alone")
             return
-        self._pass_marks(position)
+        self.pass_marks(position)
         if lateness is not None:
             memory.lead = max(memory.lead, 2 * lateness)
             if self._probe(position, when="now"):
                 return
-        self._keep(position, "now")
+        self.keep(position, "now")
 
     def note(self, code: str, text: str, **numbers: JsonValue) -> None:
         """Add a line to the audit trail."""
@@ -153,7 +156,7 @@ class Decision:
             share=self.parameters.probes * length / total,
             rest=1.0 - position / total,
             octaves=self.parameters.lr_uncertainty,
-            shape_free=shapes_are_free(self.job, self.parameters),
+            shape_free=shapes_are_free(self.job, self.parameters.choose_shape),
             win_probability=self.parameters.win_probability,
         )
         return worth(prospect)
@@ -203,7 +206,7 @@ class Decision:
             stop_if=stop_clauses(track.level, math.sqrt(track.roughness), self._ratio(multiplier)),
             measure=Measure(validate_at_end=self.job.capabilities.validate_),
             reason=Reason(text=text, numbers={"multiplier": multiplier}),
-            origin="autolrs",
+            origin=self.origin,
         )
 
     def _ratio(self, multiplier: float) -> float:
@@ -233,25 +236,25 @@ class Decision:
         here = [fork for fork in self.memory.forks if fork.mark == self.memory.mark]
         if all(fork.diverged or not fork.losses for fork in here):
             self.note("no_evidence", "no probe was measured to its end; the schedule goes on")
-            self._keep(position, "end")
+            self.keep(position, "end")
             return
         ways = self._ways(position, here)
-        view = outlook(self.job, self.memory, ways, position, self._seed)
+        view = outlook(self.job, self.memory, ways, position, self.seed)
         if view is None:
             self.note("no_law", "no law could be fitted to what was measured; the schedule goes on")
-            self._keep(position, "end")
+            self.keep(position, "end")
             return
         index = view.best(self.parameters.win_probability)
         numbers = self._numbers(view, index)
         if ways[index].stays:
             text = "no other way to go on wins with enough certainty: keep your schedule"
             self.note("keep_your_schedule", text, **numbers)
-            self._keep(position, "end", numbers)
+            self.keep(position, "end", numbers)
             return
         self.memory.changes += 1
         text = f"{_words(ways[index])} saves {view.gains[index]:.2%} with {view.wins[index]:.0%} certainty"
         self.note("changed", text, **numbers)
-        self._main(position, ways[index].policy, "end", text, numbers)
+        self.main(position, ways[index].policy, "end", text, numbers)
 
     def _ways(self, position: int, here: list[Fork]) -> list[Candidate]:
         """Return the ways to go on, without those at or above a rate that has just diverged."""
@@ -276,15 +279,16 @@ class Decision:
             **view.numbers,
         }
 
-    def _keep(self, position: int, when: When, numbers: dict[str, JsonValue] | None = None) -> None:
+    def keep(self, position: int, when: When, numbers: dict[str, JsonValue] | None = None) -> None:
+        """Send the main line as it is, up to the next decision."""
         text = "the schedule goes on as it is"
-        self._main(position, self.memory.policy(self.job.base), when, text, numbers or {})
+        self.main(position, self.memory.policy(self.job.base), when, text, numbers or {})
 
-    def _main(
+    def main(
         self, position: int, policy: Schedule, when: When, text: str, numbers: dict[str, JsonValue]
     ) -> None:
         """Send the main line under ``policy`` up to the next decision, or to the end of the budget."""
-        self._pass_marks(position)
+        self.pass_marks(position)
         end = self._next_mark()
         if position >= end:
             return
@@ -295,11 +299,11 @@ class Decision:
             length=end - position,
             policy=policy,
             reason=Reason(text=text, numbers=numbers),
-            origin="autolrs",
+            origin=self.origin,
         )
         self._send(plan, chained=True)
 
-    def _pass_marks(self, position: int) -> None:
+    def pass_marks(self, position: int) -> None:
         """Leave the decisions behind that are behind the job."""
         marks = self.memory.marks
         while self.memory.mark < len(marks) and marks[self.memory.mark] <= position:
@@ -311,7 +315,8 @@ class Decision:
             return total
         return memory.marks[memory.mark]
 
-    def _silent(self) -> bool:
+    def silent(self) -> bool:
+        """Whether nothing is planned: a person steers, or the job is left alone."""
         return self.memory.quiet or self.memory.aside
 
     def _send(self, plan: SegmentPlan, *, chained: bool, multiplier: float = 1.0) -> None:

@@ -63,11 +63,12 @@ class Horizon(Strategy):
         """Fold in measurements; at a declared position, at the end of a probe, or when a plan failed, decide."""
         memory = Memory.model_validate(state)
         decision = Decision(memory, context, self._parameters)
-        _reduce(event.body, memory, decision)
+        reduce(event.body, memory, decision)
         return Advance(memory.document(), tuple(decision.segments), tuple(decision.log))
 
 
-def _reduce(body: Body, memory: Memory, decision: Decision) -> None:
+def reduce(body: Body, memory: Memory, decision: Decision) -> None:
+    """Let ``memory`` take in what happened, and ``decision`` decide where that asks for it."""
     match body:
         case Measurements():
             _fold(memory, body)

@@ -44,14 +44,14 @@ def test_changes_add_up_within_the_span_around_the_base() -> None:
 
 def test_a_schedule_of_ones_own_keeps_its_shape() -> None:
     job = job_facts(TOTAL, base=OWN)
-    assert not shapes_are_free(job, HorizonParameters())
+    assert not shapes_are_free(job, HorizonParameters().choose_shape)
     assert {way.shape for way in candidates(job, Memory(), HorizonParameters(), 300)} == {"kept"}
 
 
 @pytest.mark.parametrize(("choice", "free"), [("auto", True), ("always", True), ("never", False)])
 def test_the_default_base_leaves_the_shape_to_the_strategy(choice: str, free: bool) -> None:
     parameters = HorizonParameters.model_validate({"choose_shape": choice})
-    assert shapes_are_free(job_facts(TOTAL, base=DEFAULT), parameters) is free
+    assert shapes_are_free(job_facts(TOTAL, base=DEFAULT), parameters.choose_shape) is free
 
 
 def test_other_shapes_begin_where_the_line_stands_and_end_at_zero() -> None:
