@@ -45,7 +45,7 @@ class PeakSource(BaseModel):
 
     id: str
     weight: float
-    """Octaves that the answer moves when all that this run says moves by one."""
+    """Octaves that the answer moves when the best peak that this run shows moves by one, before final losses speak."""
 
 
 class PeakPrior(BaseModel):

@@ -14,6 +14,13 @@ def best(parameters: float, tokens: float) -> float:
     return -7.0 - 0.6 * math.log2(parameters / PARAMETERS) - 0.45 * math.log2(tokens / 2.0**19)
 
 
+def ends_with(parameters: float, tokens: float, log2_lr: float) -> float:
+    """Return what a run of this family ends with: less for a larger model and more data, more beside its best peak."""
+    octaves = math.log2(parameters / PARAMETERS), math.log2(tokens / 2.0**19)
+    away = log2_lr - best(parameters, tokens)
+    return 2.0 * math.exp(-0.06 * octaves[0] - 0.09 * octaves[1] + 0.025 * away**2)
+
+
 def record(number: int = 0, **given: Any) -> RunRecord:
     """Return a run of the family ``bytes``; what is given replaces what it has."""
     workload = {
@@ -32,9 +39,11 @@ def record(number: int = 0, **given: Any) -> RunRecord:
         "steps": 1024,
         "tokens": 2.0**19,
         "peak_lr": 2.0**-7,
-        "final_loss": 2.0,
     }
-    return RunRecord(**{**fields, **given})
+    fields |= given
+    parameters = workload["parameters"] or PARAMETERS
+    ended = ends_with(parameters, fields["tokens"], math.log2(fields["peak_lr"]))
+    return RunRecord(**{"final_loss": ended, **fields})
 
 
 def found(number: int, tokens: float = 2.0**19, sd: float = 0.3, **given: Any) -> RunRecord:
