@@ -53,12 +53,12 @@ def extend(
     if isinstance(body, Joined):
         return _longer_joined(schedule, new_length, at)
     longer = changed(schedule, length=new_length)
-    if _same_until(at, schedule, longer):
+    if same_until(at, schedule, longer):
         return longer
     if isinstance(body, Step):
-        return _longer_steps(schedule, body, new_length, at)
+        return steps_laid_anew(schedule, new_length, at)
     if isinstance(body, Table) and at < schedule.end:
-        return _longer_table(schedule, body, new_length, at)
+        return table_stretched(schedule, new_length, at)
     return _held(schedule, new_length, at) or _line_to_the_end(schedule, new_length, at)
 
 
@@ -66,7 +66,7 @@ def _check(schedule: Schedule, new_length: int, at: int) -> None:
     if new_length < schedule.length:
         raise ScheduleError(
             f"a length of {new_length:,} is shorter than the present {schedule.length:,}; "
-            "end earlier with branch_decay"
+            "make it so with shorten"
         )
     if at > schedule.end:
         raise ScheduleError(
@@ -74,13 +74,19 @@ def _check(schedule: Schedule, new_length: int, at: int) -> None:
         )
 
 
-def _same_until(at: int, schedule: Schedule, longer: Schedule) -> bool:
+def same_until(at: int, schedule: Schedule, other: Schedule) -> bool:
     """Return whether both have the same values up to and at ``at``."""
-    bends = np.array([*schedule.breakpoints(), *longer.breakpoints()])
+    bends = np.array([*schedule.breakpoints(), *other.breakpoints()])
     marks = np.concatenate([np.linspace(schedule.zero, at, 65).round(), bends, bends + 1.0])
     places = np.unique(np.floor(marks[marks <= at]))
-    apart = np.abs(schedule.over(places) - longer.over(places))
+    apart = np.abs(schedule.over(places) - other.over(places))
     return bool(apart.max(initial=0.0) <= SAME * schedule.peak)
+
+
+def flat(schedule: Schedule, first: int, last: int) -> bool:
+    """Return whether the value is the same from ``first`` to ``last``, between which there is no bend."""
+    places = np.linspace(first, max(first, last), 9).round()
+    return bool(np.ptp(schedule.over(places)) <= SAME * schedule.at(first))
 
 
 def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -> Schedule:
@@ -89,7 +95,7 @@ def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -
         raise ScheduleError(f"cooldown={share:g} is for wsd, not for {body.family}; leave it out")
     document = {**body.model_dump(), "cooldown": share}
     longer = changed(schedule, length=new_length, body=document)
-    if not _same_until(at, schedule, longer):
+    if not same_until(at, schedule, longer):
         begin = min(schedule.breakpoints()[-2], longer.breakpoints()[-2])
         raise ScheduleError(
             f"a cooldown has begun at {begin:,.0f}, before {at:,}; leave cooldown out, "
@@ -98,8 +104,10 @@ def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -
     return longer
 
 
-def _longer_steps(schedule: Schedule, body: Step, new_length: int, at: int) -> Schedule:
-    extent = schedule.extent
+def steps_laid_anew(schedule: Schedule, new_length: int, at: int) -> Schedule:
+    """Return a ``step`` schedule of another length that keeps the milestones passed."""
+    body, extent = schedule.body, schedule.extent
+    assert isinstance(body, Step)
     here = (at - schedule.zero - extent.warmup) / extent.body
     milestones = [
         share * schedule.length / new_length if kink <= here + SAME else share
@@ -109,7 +117,10 @@ def _longer_steps(schedule: Schedule, body: Step, new_length: int, at: int) -> S
     return changed(schedule, length=new_length, body=document)
 
 
-def _longer_table(schedule: Schedule, body: Table, new_length: int, at: int) -> Schedule:
+def table_stretched(schedule: Schedule, new_length: int, at: int) -> Schedule:
+    """Return a ``table`` of another length with the values until ``at``, and the others over what remains."""
+    body = schedule.body
+    assert isinstance(body, Table)
     old = schedule.extent.body
     new = new_length - schedule.extent.warmup
     here = at - schedule.zero - schedule.extent.warmup
@@ -150,8 +161,7 @@ def _held(schedule: Schedule, new_length: int, at: int) -> Schedule | None:
     bend = min((mark for mark in schedule.breakpoints() if mark > at), default=schedule.end)
     last = math.ceil(bend) - 1
     level = schedule.at(at)
-    places = np.linspace(at, max(at, last), 9).round()
-    if last <= at or level == 0.0 or np.ptp(schedule.over(places)) > SAME * level:
+    if last <= at or level == 0.0 or not flat(schedule, at, last):
         return None
     later = new_length - schedule.length
     shifted = changed(schedule, zero=schedule.zero + later)

@@ -203,7 +203,7 @@ def test_the_same_length_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("length", "at", "message"),
     [
-        (999, 10, "shorter than the present 1,000; end earlier with branch_decay"),
+        (999, 10, "shorter than the present 1,000; make it so with shorten"),
         (2000, 1001, "past the end at 1,000"),
         (2000, 1000, "is zero and would stay there; go back to an earlier checkpoint"),
     ],
