@@ -94,9 +94,36 @@ def allowed(case: Case) -> Refusal | None:
     return None
 
 
+def changed_budget(case: Case) -> Refusal | None:
+    """Refuse another budget that the training code does not permit, or that is behind the job."""
+    total, registered = case.plan.budget, case.registered_total
+    if total is None or total == case.budget_total:
+        return None
+    if total <= case.first:
+        return Refusal(
+            "BUDGET_PAST",
+            f"the job stands at {case.first}, and a budget of {total} {case.clock} would end before it has made "
+            "another step; give a larger one, or end the job",
+        )
+    largest = case.limits.max_budget
+    if total > (registered if largest is None else largest):
+        bound = f"max_budget {largest}" if largest is not None else f"the {registered} given"
+        return Refusal(
+            "ABOVE_MAX_BUDGET",
+            f"a budget of {total} {case.clock} is above {bound}; set max_budget to accept it",
+        )
+    if total < registered and not case.limits.allow_shorter_main:
+        return Refusal(
+            "SHORTER_MAIN",
+            f"a budget of {total} of the {registered} {case.clock} given would end the main line early; set "
+            "allow_shorter_main to accept that",
+        )
+    return None
+
+
 def whole_budget(case: Case) -> Refusal | None:
     """Refuse a main line that is longer than the budget or, unless allowed, shorter."""
-    plan, total = case.plan, case.budget_total
+    plan, total = case.plan, case.total
     if plan.kind == "main" and plan.end > total:
         return Refusal(
             "BEYOND_BUDGET",
