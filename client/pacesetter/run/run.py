@@ -215,6 +215,11 @@ class Run:
         return self._follower.position
 
     @property
+    def budget(self) -> int:
+        """Where the main line ends, in the job's clock: as given, or as it was changed since."""
+        return self._follower.total
+
+    @property
     def ledger(self) -> Ledger:
         """What this session has spent so far."""
         self._pace.settle()
@@ -236,7 +241,8 @@ class Run:
             "version": STATE_VERSION,
             "external_id": self.job.external_id,
             "clock": self.job.budget.clock,
-            "total": self.job.budget.total,
+            "registered": self.job.budget.total,
+            "total": self._follower.total,
             **counters,
             "base_lrs": self._rates.base_lrs,
             "running": main.model_dump(mode="json", by_alias=True) if main.seq > 0 else None,
@@ -248,7 +254,7 @@ class Run:
 
         Raises:
             ConfigurationError: The run has started already.
-            StateMismatch: The state is of another job, budget or set of parameter groups.
+            StateMismatch: The state is of another job, clock or set of parameter groups, or beyond the budget.
         """
         if self._started:
             raise ConfigurationError(
@@ -258,7 +264,12 @@ class Run:
         self._rates.restore_base_lrs(resumption.base_lrs)
         self.job = self.job.called(resumption.external_id)
         self._resumption = resumption
-        self._follower.position = resumption.position
+        follower = self._follower
+        follower.position = resumption.position
+        if resumption.renewed:
+            follower.planned_for = resumption.total
+        else:
+            follower.total = resumption.total
         self._conductor.step, self._conductor.tokens = resumption.step, resumption.tokens
         self._follow_base()
         if resumption.running is not None:
