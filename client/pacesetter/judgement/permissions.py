@@ -1,7 +1,8 @@
 """Rules about what the job can do, what the training code permits, and the length of the main line."""
 
 from pacesetter.judgement.case import Case, Refusal
-from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING
+from pacesetter.limits import Limits
+from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING, Clock
 
 
 def known(case: Case) -> Refusal | None:
@@ -96,26 +97,47 @@ def allowed(case: Case) -> Refusal | None:
 
 def changed_budget(case: Case) -> Refusal | None:
     """Refuse another budget that the training code does not permit, or that is behind the job."""
-    total, registered = case.plan.budget, case.registered_total
+    total = case.plan.budget
     if total is None or total == case.budget_total:
         return None
-    if total <= case.first:
+    return check_budget(
+        total,
+        case.limits,
+        registered_total=case.registered_total,
+        clock=case.clock,
+        position=case.first,
+    )
+
+
+def check_budget(
+    total: int, limits: Limits, *, registered_total: int, clock: Clock, position: int
+) -> Refusal | None:
+    """Return why nobody but the training code may set the budget of a running job to ``total``; None if one may.
+
+    Args:
+        total: The new end of the main line, in the job's clock.
+        limits: What the training code allows.
+        registered_total: The budget as the training code gave it.
+        clock: The job's clock.
+        position: Where the main line stands.
+    """
+    if total <= position:
         return Refusal(
             "BUDGET_PAST",
-            f"the job stands at {case.first}, and a budget of {total} {case.clock} would end before it has made "
-            "another step; give a larger one, or end the job",
+            f"the job stands at {position}, and a budget of {total} {clock} would end before it has made another "
+            "step; give a larger one, or end the job",
         )
-    largest = case.limits.max_budget
-    if total > (registered if largest is None else largest):
-        bound = f"max_budget {largest}" if largest is not None else f"the {registered} given"
+    largest = limits.max_budget
+    if total > (registered_total if largest is None else largest):
+        bound = f"the {registered_total} given" if largest is None else f"max_budget {largest}"
         return Refusal(
             "ABOVE_MAX_BUDGET",
-            f"a budget of {total} {case.clock} is above {bound}; set max_budget to accept it",
+            f"a budget of {total} {clock} is above {bound}; set max_budget to accept it",
         )
-    if total < registered and not case.limits.allow_shorter_main:
+    if total < registered_total and not limits.allow_shorter_main:
         return Refusal(
             "SHORTER_MAIN",
-            f"a budget of {total} of the {registered} {case.clock} given would end the main line early; set "
+            f"a budget of {total} of the {registered_total} {clock} given would end the main line early; set "
             "allow_shorter_main to accept that",
         )
     return None
