@@ -131,6 +131,7 @@ def _change(
         total=move.total,
         base_before=current.base.model_dump(mode="json"),
         took_over=False,
+        seq=job.last_seq,
         position=job.main_position,
         session=job.session,
     )

@@ -33,6 +33,8 @@ class Change:
     """The base schedule until then."""
     took_over: bool
     """Whether the job counts as overridden since."""
+    seq: int
+    """The highest ``seq`` that had been sent."""
     position: int
     session: str | None
 
@@ -47,6 +49,7 @@ def record(job: OpenJob, change: Change, sent: tuple[int, ...]) -> int:
         "total": change.total,
         "base_before": change.base_before,
         "took_over": change.took_over,
+        "seq": change.seq,
         "segments": list(sent),
     }
     return job.add_event(CHANGE, body, session=change.session, position=change.position)

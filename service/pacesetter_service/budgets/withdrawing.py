@@ -3,7 +3,7 @@
 import json
 
 from pacesetter.protocol import Acknowledgement, Finished, Segment
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from pacesetter_service.budgets.changing import adopt, handles, tell
 from pacesetter_service.budgets.history import Change, changes, planned_for, record
@@ -12,8 +12,6 @@ from pacesetter_service.database.models import SegmentRow
 from pacesetter_service.jobs.open_job import OpenJob
 from pacesetter_service.overrides.telling import tell_overridden
 from pacesetter_service.planning.registry import Registry
-
-_WAITING = ("sent", "applied")
 
 
 def after_refusal(job: OpenJob, answer: Acknowledgement, registry: Registry) -> None:
@@ -26,16 +24,18 @@ def after_refusal(job: OpenJob, answer: Acknowledgement, registry: Registry) -> 
     passed = job.budget <= answer.position
     if answer.status != "refused" and not passed:
         return  # the strategy plans anew, and its next segment brings the budget
-    total = planned_for(job, _newest_budget(job, _WAITING))
+    total = _followed(job)
     if total != job.budget:
         withdraw(job, registry, total, answer.code or answer.status, answer.detail or "")
 
 
 def after_end(job: OpenJob, end: Finished, registry: Registry) -> None:
-    """Take a budget back that did not reach the job before its end."""
-    if job.budget is None or not end.completed:
+    """Take a budget back that did not reach the job before its end: a job ends at the one that it has."""
+    if job.budget is None or not end.completed or _was_stopped(job):
         return
-    total = planned_for(job, _newest_budget(job, ("applied",)))
+    known = changes(job.tx, job.id)
+    reached = {known[0].before, *(each.total for each in known)}
+    total = max((each for each in reached if each <= end.position), default=job.budget)
     if total != job.budget:
         detail = f"the job ended at {end.position} before it heard of it"
         withdraw(job, registry, total, "FINISHED", detail, ended=True)
@@ -56,6 +56,7 @@ def withdraw(
         total=total,
         base_before=current.base.model_dump(mode="json"),
         took_over=False,
+        seq=job.last_seq,
         position=job.main_position,
         session=job.session,
     )
@@ -72,17 +73,26 @@ def withdraw(
         tell(job, move)
 
 
-def _newest_budget(job: OpenJob, statuses: tuple[str, ...]) -> int | None:
-    """Return the budget that the newest main segment of these statuses carries; None: it carries none."""
-    plan = job.tx.execute(
-        select(SegmentRow.plan)
-        .where(
-            SegmentRow.job == job.id,
-            SegmentRow.kind == "main",
-            SegmentRow.visible,
-            SegmentRow.status.in_(statuses),
-        )
+def _followed(job: OpenJob) -> int:
+    """Return the budget that the job has, or will have once it takes up what is on its way."""
+    row = job.tx.execute(
+        _segments_of(job)
+        .where(SegmentRow.kind == "main", SegmentRow.status.in_(("sent", "applied")))
         .order_by(SegmentRow.seq.desc())
         .limit(1)
-    ).scalar_one_or_none()
-    return None if plan is None else Segment.model_validate_json(plan).budget
+    ).one_or_none()
+    own = [each for each in changes(job.tx, job.id) if each.cause == "restart"]
+    if own and (row is None or row.seq <= own[-1].seq):
+        return own[-1].total  # its training code gave it, and nobody asked
+    return planned_for(job, None if row is None else Segment.model_validate_json(row.plan).budget)
+
+
+def _was_stopped(job: OpenJob) -> bool:
+    stops = _segments_of(job).where(SegmentRow.kind == "stop", SegmentRow.status == "applied")
+    return job.tx.execute(stops.limit(1)).first() is not None
+
+
+def _segments_of(job: OpenJob) -> Select[int, str]:
+    return select(SegmentRow.seq, SegmentRow.plan).where(
+        SegmentRow.job == job.id, SegmentRow.visible
+    )

@@ -109,6 +109,7 @@ async def test_a_strategy_that_handles_budgets_goes_on_to_the_new_end_by_itself(
         "total": total,
         "base_before": LINEAR.model_dump(mode="json"),
         "took_over": False,
+        "seq": 1,
         "segments": [2],
     }
     assert event.position == 40
