@@ -10,7 +10,7 @@ import numpy as np
 from pacesetter.errors import ScheduleError
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.cooldowns import CooldownShape
-from pacesetter.schedules.extending import extend, flat
+from pacesetter.schedules.extending import REWARMUP_SHARE, extend, flat
 from pacesetter.schedules.families import AnyFamily
 from pacesetter.schedules.joined import Joined, whole
 from pacesetter.schedules.joining import (
@@ -28,11 +28,10 @@ from pacesetter.schedules.wsd import WSD
 
 __all__ = ["branch_decay", "extend", "for_budget", "join", "resume_trunk", "shorten"]
 
-REWARMUP_SHARE = 0.01
-"""Of what remains. 0.5 or 2 % hardly differ, and none at all spikes [Ibrahim2024, arXiv 2403.08763]."""
 
-
-def for_budget(schedule: Schedule, total: int, at: int, *, before: int) -> Schedule:
+def for_budget(
+    schedule: Schedule, total: int, at: int, *, before: int, rewarmup: int | None = None
+) -> Schedule:
     """Return what a main line that followed ``schedule`` to its end at ``before`` follows to ``total`` instead.
 
     What is bound to its end goes through :func:`extend` or :func:`shorten`. What is not stays as it is: a plan that is
@@ -43,6 +42,7 @@ def for_budget(schedule: Schedule, total: int, at: int, *, before: int) -> Sched
         total: Position at which the main line is to end.
         at: Where the run stands, before ``total``.
         before: Position at which it was to end.
+        rewarmup: Length of a re-warm-up, see :func:`extend`.
 
     Raises:
         ScheduleError: The rate at ``at`` is zero and the main line is to go on, or ``at`` is not before ``total``.
@@ -52,7 +52,7 @@ def for_budget(schedule: Schedule, total: int, at: int, *, before: int) -> Sched
             f"position {at:,} is not before the new end at {total:,}; give a later one"
         )
     if total > before:
-        return _longer(schedule, total, at, before)
+        return _longer(schedule, total, at, before, rewarmup)
     if schedule.end <= total or schedule.zero >= total or total == before:
         return schedule
     if schedule.end > before:
@@ -67,7 +67,7 @@ def _flat_until(end: int, schedule: Schedule, at: int) -> bool:
     return next(bends, None) is None and flat(schedule, at, end)
 
 
-def _longer(schedule: Schedule, total: int, at: int, before: int) -> Schedule:
+def _longer(schedule: Schedule, total: int, at: int, before: int, rewarmup: int | None) -> Schedule:
     if _run_out(schedule, at):
         raise ScheduleError(
             f"the rate at {at:,} is zero and would stay there; go back to an earlier checkpoint, "
@@ -76,7 +76,7 @@ def _longer(schedule: Schedule, total: int, at: int, before: int) -> Schedule:
     holds = schedule.end < before and schedule.at(schedule.end) > 0.0
     if holds or schedule.end >= total:
         return schedule
-    return extend(schedule, total - schedule.zero, at)
+    return extend(schedule, total - schedule.zero, at, rewarmup=rewarmup)
 
 
 def _run_out(schedule: Schedule, at: int) -> bool:

@@ -117,7 +117,7 @@ def _send(job: OpenJob, plan: SegmentPlan) -> Segment:
 
 def _with_budget(spec: JobSpec, move: Move) -> JobSpec:
     budget = spec.budget.model_copy(update={"total": move.total})
-    return spec.model_copy(update={"budget": budget, "base": moved(spec.base, move)})
+    return spec.model_copy(update={"budget": budget, "base": moved(spec.base, move, spec.limits)})
 
 
 def _change(

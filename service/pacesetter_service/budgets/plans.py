@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from pacesetter.errors import ScheduleError
+from pacesetter.limits import Limits
 from pacesetter.protocol import PERSON, JobSpec, Measure, Reason, Segment, SegmentPlan
 from pacesetter.schedules import Schedule
 from pacesetter.schedules.horizon import for_budget
@@ -26,10 +28,21 @@ class Move:
     at: int
 
 
-def moved(schedule: Schedule, move: Move) -> Schedule:
-    """Return a schedule for the new budget. Raises Refused (``NOTHING_TO_EXTEND``) where it has run out."""
+def moved(schedule: Schedule, move: Move, limits: Limits) -> Schedule:
+    """Return a schedule for the new budget.
+
+    It does not rise where the job might not take that for its ``max_change_per_step``: a job is some steps further than
+    it has said, so what is a ramp here is a jump there.
+
+    Raises:
+        Refused: It has run out (``NOTHING_TO_EXTEND``).
+    """
     try:
-        return for_budget(schedule, move.total, move.at, before=move.before)
+        found = for_budget(schedule, move.total, move.at, before=move.before)
+        most = limits.max_change_per_step
+        if most is None or _highest(found, move) <= most * schedule.at(move.at):
+            return found
+        return for_budget(schedule, move.total, move.at, before=move.before, rewarmup=0)
     except ScheduleError as error:
         raise Refused(
             f"what the job follows cannot lead to {move.total}: {error}",
@@ -67,7 +80,7 @@ def carried_on(
         length=move.total - start,
         budget=move.total,
         # The base schedule is the one for the new budget already.
-        policy=present if running is None else moved(present, move),
+        policy=present if running is None else moved(present, move, spec.limits),
         feedback=feedback_of(driving),
         stop_if=() if running is None else running.stop_if,
         save_every=running.save_every if running is not None and keeps else None,
@@ -75,6 +88,11 @@ def carried_on(
         reason=Reason(text=text[:2000], numbers={"before": move.before, "total": move.total}),
         origin=PERSON,
     )
+
+
+def _highest(schedule: Schedule, move: Move) -> float:
+    bends = [mark for mark in schedule.breakpoints() if move.at <= mark <= move.total]
+    return float(schedule.over(np.array([move.at, *bends, move.total])).max())
 
 
 def _measure(running: Segment) -> Measure:

@@ -113,8 +113,8 @@ def test_a_session_with_a_budget_of_its_own_fits_what_it_was_sent_to_that() -> N
     assert machine.adopt((sent, waiting)) is None
     running = machine.running
     assert (running.seq, running.end, machine.total) == (1, 200, 200)
-    # The rate that it stands at, and from there in a line to the new end.
-    assert [running.policy.at(at) for at in (50, 125, 200)] == pytest.approx([0.3, 0.15, 0.0])
+    # The rate that it stands at, and then the line over the whole new length.
+    assert [running.policy.at(at) for at in (50, 125, 200)] == pytest.approx([0.3, 0.225, 0.0])
 
 
 def test_what_has_run_out_is_replaced_by_the_base_schedule_of_the_new_budget() -> None:

@@ -128,7 +128,9 @@ def test_what_cannot_be_shortened_says_why(new_length: int, at: int, message: st
 def test_a_longer_budget_extends_and_a_shorter_one_shortens_what_is_bound_to_its_end() -> None:
     schedule = Schedule(length=1000, body=Linear())
 
-    assert values(for_budget(schedule, 1500, 500, before=1000), 500, 1000, 1500) == [0.5, 0.25, 0.0]
+    assert values(for_budget(schedule, 1500, 500, before=1000), 500, 1000, 1500) == pytest.approx(
+        [0.5, 1 / 3, 0.0]
+    )
     assert values(for_budget(schedule, 750, 500, before=1000), 500, 625, 750) == [0.5, 0.25, 0.0]
     assert for_budget(schedule, 1000, 500, before=1000) == schedule
 

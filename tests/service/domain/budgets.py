@@ -45,9 +45,13 @@ async def restarted(
     return await job.start()
 
 
-def line(level: float, start: int, end: int) -> dict[int, float]:
-    """Return the values of a line from ``level`` at ``start`` to zero at ``end``."""
-    return {at: level * (end - at) / (end - start) for at in range(start, end)}
+def led_on(start: int, total: int, peak: float = 1.0) -> dict[int, float]:
+    """Return the values of ``LINEAR``, times ``peak``, from ``start`` on, where it is led to another end."""
+    level = peak * LINEAR.at(start)
+    if total < 100:
+        return {at: level * (total - at) / (total - start) for at in range(start, total)}
+    # Back to the line over the whole new length, over a hundredth of what remains: one step here.
+    return {start: level} | {at: peak * (total - at) / total for at in range(start + 1, total)}
 
 
 def assert_led(segments: list[Segment], total: int) -> None:

@@ -153,7 +153,7 @@ async def test_the_base_schedule_comes_back_with_the_budget(controller: Controll
     await job.send(refusal(job, seq))
     newest = (await controller.segments_after(job.job)).segments[-1]
     assert (newest.budget, newest.end) == (150, 150)
-    assert newest.policy.at(95) == pytest.approx(0.3)
+    assert newest.policy.at(95) == pytest.approx(55 / 150)
 
 
 # Any sequence

@@ -16,7 +16,7 @@ from tests.service.domain.budgets import (
     LINEAR,
     events,
     job_spec,
-    line,
+    led_on,
     restarted,
     started,
 )
@@ -36,9 +36,7 @@ async def test_a_restart_before_or_after_the_change_trains_as_if_there_had_been_
     second = await restarted(controller, first, resumed)
     await second.run()
     assert second.position == 150
-    assert second.rates == pytest.approx(
-        {at: LINEAR.at(at) for at in range(40)} | line(0.6, 40, 150)
-    )
+    assert second.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | led_on(40, 150))
     told = await events(controller, second.job, "budget_changed")
     # A state that is newer than the change knows of it.
     assert [each.position for each in told] == [40, *([20] if resumed < 40 else [])]
@@ -73,9 +71,7 @@ async def test_a_second_restart_goes_back_further_than_the_first(controller: Con
     await second.run(until=80)
     third = await restarted(controller, second, 10)
     await third.run()
-    assert third.rates == pytest.approx(
-        {at: LINEAR.at(at) for at in range(40)} | line(0.6, 40, 150)
-    )
+    assert third.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | led_on(40, 150))
 
 
 async def test_what_a_person_steered_before_the_change_is_steered_after_a_restart_between(
@@ -105,7 +101,7 @@ async def test_what_a_person_drew_is_extended_where_it_was_the_first_time(
     second = await restarted(controller, first, 20)
     await second.run()
     expected = {at: LINEAR.at(at) for at in range(10)} | {at: own.at(at) for at in range(10, 40)}
-    assert second.rates == pytest.approx(expected | line(0.3, 40, 150))
+    assert second.rates == pytest.approx(expected | led_on(40, 150, peak=0.5))
 
 
 async def test_a_strategy_that_had_not_been_planned_yet_is_told_after_the_restart(

@@ -6,6 +6,7 @@ import pytest
 from pacesetter.feedback import Hypergradient
 from pacesetter.limits import Limits
 from pacesetter.protocol import ParameterGroup, Reason, Segment
+from pacesetter.schedules import Linear, Schedule
 from pacesetter_service.budgets.plans import Move, carried_on
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Conflict, Refused
@@ -21,12 +22,13 @@ from pacesetter_service.overrides import (
 )
 
 from tests.service.domain.budgets import (
+    ALLOWED,
     HANDLING,
     LINEAR,
     assert_led,
     events,
     job_spec,
-    line,
+    led_on,
     started,
 )
 from tests.service.domain.simulated import STEERABLE, SimulatedJob
@@ -42,9 +44,7 @@ async def test_a_strategy_that_handles_budgets_goes_on_to_the_new_end_by_itself(
     result = await controller.override(job.job, wish)
     await job.run()
     assert job.position == total
-    assert job.rates == pytest.approx(
-        {at: LINEAR.at(at) for at in range(40)} | line(0.6, 40, total)
-    )
+    assert job.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | led_on(40, total))
     assert result.segments == (2,)
     assert_led([job.received[2]], total)
     assert job.received[2].origin == strategy
@@ -161,6 +161,20 @@ async def test_a_rate_that_has_come_to_zero_cannot_be_extended(controller: Contr
     assert "start the training code again" in refused.value.hint
 
 
+@pytest.mark.parametrize(("most", "rises"), [(1.05, False), (1.5, True)])
+async def test_a_rate_rises_only_where_the_limits_would_take_it_for_a_jump(
+    controller: Controller, most: float, rises: bool
+) -> None:
+    base = Schedule(length=100, floor=0.5, body=Linear())
+    limits = ALLOWED.model_copy(update={"max_change_per_step": most})
+    job = await started(controller, base=base, limits=limits)
+    await controller.override(job.job, SetBudget(total=150))
+    await job.run()
+    assert (job.position, job.rates[40]) == (150, 0.8)
+    # Else it falls from where it stands.
+    assert job.rates[95] == pytest.approx(0.5 + 0.5 * 55 / 150 if rises else 0.65)
+
+
 async def test_control_sets_on_schedules_of_their_own_are_not_led_on_together(
     controller: Controller,
 ) -> None:
@@ -195,7 +209,7 @@ async def test_a_person_s_budget_counts_under_every_authority(
     (seq,) = (await controller.override(job.job, SetBudget(total=150))).segments
     await job.run()
     assert job.position == 150
-    assert job.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | line(0.6, 40, 150))
+    assert job.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | led_on(40, 150))
     assert job.received[seq].origin == "person"
     view = await controller.get_job(job.job)
     assert (view.budget, view.overridden) == (150, strategy == "halving")
@@ -225,7 +239,7 @@ async def test_a_paused_job_is_led_at_once_and_planned_when_it_is_resumed(
     await controller.transition(job.job, "resume")
     await job.run()
     assert (job.position, job.received[3].origin) == (150, "fixed")
-    assert job.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | line(0.6, 40, 150))
+    assert job.rates == pytest.approx({at: LINEAR.at(at) for at in range(40)} | led_on(40, 150))
 
 
 async def test_what_a_person_steers_goes_on_to_the_new_end_as_the_person_s(
@@ -241,7 +255,7 @@ async def test_what_a_person_steers_goes_on_to_the_new_end_as_the_person_s(
     await job.run()
     base = {at: LINEAR.at(at) for at in range(40)}
     # The base schedule was extended where the budget changed, whoever steered.
-    back = {at: 0.5 * (150 - at) / 100 for at in range(90, 150)}
+    back = {at: (150 - at) / 150 for at in range(90, 150)}
     assert job.rates == pytest.approx(base | dict.fromkeys(range(40, 90), 0.25) | back)
 
 
