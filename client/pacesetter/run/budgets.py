@@ -13,7 +13,7 @@ def fitted(segment: Segment, total: int, position: int, before: int, base: Segme
         segment: What the earlier session ran.
         total: Budget of this session.
         position: Where this session begins, before ``total``.
-        before: Budget of the earlier session, where the segment names none.
+        before: Budget that the segment was planned for, where it names none.
         base: The base schedule to the end of this session's budget.
     """
     try:

@@ -62,8 +62,8 @@ class Follower:
         pending: The segment that comes next, if one is known.
         position: Position of the next step, in the job's clock.
         total: Position at which the main line ends; a main segment may change it.
-        planned_for: The budget that earlier sessions ran to, where the training code gave another one at this start:
-            its own counts, whatever they were sent. None: they had the same.
+        planned_for: The budget that the training code had given earlier sessions, where it gives another one at this
+            start: its own counts, whatever they were sent. None: it is the same.
         boundary: First position at which :meth:`turn` has something to do even if nothing arrives.
         finished: Whether the job is over.
     """

@@ -119,8 +119,8 @@ class Resumption:
     data: dict[str, Any] | None
     total: int
     """The budget that the run had come to have."""
-    renewed: bool
-    """Whether the training code gives another budget at this start than at the last: then its own counts."""
+    registered: int
+    """The budget that the training code had given."""
     feedback: dict[str, Any] | None = None
     """What the feedback rule of the running segment knew; None where there was none."""
 
@@ -145,7 +145,7 @@ class Resumption:
                 data=state["data"],
                 total=int(state["total"]),
                 # A state of before budgets could change has one, the training code's.
-                renewed=int(state.get("registered", state["total"])) != job.budget.total,
+                registered=int(state.get("registered", state["total"])),
                 feedback=state.get("feedback"),
             )
             clock = state["clock"]
@@ -174,7 +174,7 @@ def _check_budget(resumption: Resumption, clock: str, budget: Budget) -> None:
             f"the state is of a budget in {clock}, this job has one in {budget.clock}; resume with the same clock, or "
             "start a new external_id"
         )
-    if resumption.renewed and budget.total <= resumption.position:
+    if resumption.registered != budget.total and budget.total <= resumption.position:
         raise StateMismatch(
             f"the state stands at {resumption.position} {clock}, and this job has a budget of {budget.total}; resume "
             "with a larger one, or from an earlier state"

@@ -266,10 +266,10 @@ class Run:
         self._resumption = resumption
         follower = self._follower
         follower.position = resumption.position
-        if resumption.renewed:
-            follower.planned_for = resumption.total
-        else:
+        if resumption.registered == self.job.budget.total:
             follower.total = resumption.total
+        else:  # what the training code gives anew counts
+            follower.planned_for = resumption.registered
         self._conductor.step, self._conductor.tokens = resumption.step, resumption.tokens
         self._follow_base()
         if resumption.running is not None:

@@ -117,6 +117,13 @@ def test_a_session_with_a_budget_of_its_own_fits_what_it_was_sent_to_that() -> N
     assert [running.policy.at(at) for at in (50, 125, 200)] == pytest.approx([0.3, 0.225, 0.0])
 
 
+def test_a_part_of_the_main_line_stays_one_whatever_budget_it_was_planned_for() -> None:
+    machine = Follower(base_segment(Schedule(length=200, body=Linear()), 200), position=50)
+    machine.planned_for = 100
+    machine.adopt((to_budget(160, length=120),))
+    assert (machine.running.end, machine.running.policy.end, machine.total) == (120, 200, 200)
+
+
 def test_what_has_run_out_is_replaced_by_the_base_schedule_of_the_new_budget() -> None:
     base = Schedule(length=200, body=Linear())
     machine = Follower(base_segment(base, 200), position=90)
@@ -222,6 +229,17 @@ def test_later_segments_are_judged_to_the_new_end() -> None:
     answers = {each.segment: each.code for each in transport.of(Acknowledgement)}
     # Its policy is zero from 20 on: that was the whole of the old budget, and is not of the new.
     assert answers == {1: None, 2: "SHORTER_MAIN"}
+    run.finish()
+
+
+def test_an_extension_may_be_taken_back_as_far_as_the_budget_that_was_given() -> None:
+    told = (to_budget(30, start=0), to_budget(24, 2, 1), to_budget(19, 3, 2))
+    transport = ScriptedTransport(segments=told)
+    run, model, _ = start(transport, base=BASE, limits=pacesetter.Limits(max_budget=30))
+    train(run, model)
+    assert run.position == 24
+    refused = [each for each in transport.of(Acknowledgement) if each.status == "refused"]
+    assert [(each.segment, each.code) for each in refused] == [(3, "SHORTER_MAIN")]
     run.finish()
 
 

@@ -146,6 +146,8 @@ def test_what_would_have_gone_on_beyond_the_end_goes_on() -> None:
     long = Schedule(length=2000, body=Cosine())
 
     assert for_budget(long, 1500, 500, before=1000) == long
+    flat = Schedule(length=2000, body=WSD(cooldown=0.2))
+    assert for_budget(flat, 800, 500, before=1000) == flat
     shorter = for_budget(long, 800, 500, before=1000)
     # Of the old plan the first 1000 were to come: it ends where that would have ended.
     assert values(shorter, 500, 800) == pytest.approx([long.at(500), long.at(1000)], rel=1e-12)

@@ -194,6 +194,47 @@ async def test_the_main_line_begins_with_the_base_schedule_that_the_job_was_star
     ]
 
 
+async def test_a_job_that_was_complete_goes_on_to_a_larger_budget(controller: Controller) -> None:
+    first = await started(controller, until=0)
+    await first.run()
+    budget = first.spec.budget.model_copy(update={"total": 150})
+    base = Schedule(length=150, body=Linear())
+    second = await restarted(controller, first, 100, budget=budget, base=base)
+    assert (await controller.get_job(second.job)).status == "running"
+    await second.run()
+    # The old schedule has run out; the new one is the training code's own affair, a jump up included.
+    assert second.rates == pytest.approx(
+        {at: LINEAR.at(at) for at in range(100)} | {at: base.at(at) for at in range(100, 150)}
+    )
+
+
+async def test_the_base_schedule_of_the_training_code_is_taken_as_it_is(
+    controller: Controller,
+) -> None:
+    first = await started(controller, authority="advise")
+    budget = first.spec.budget.model_copy(update={"total": 200})
+    base = Schedule(length=100, floor=0.2, body=Linear())
+    second = await restarted(controller, first, 40, budget=budget, base=base)
+    await second.run()
+    assert {second.rates[at] for at in range(100, 200)} == {0.2}
+
+
+async def test_what_has_run_out_is_left_to_the_client_where_the_training_code_goes_on(
+    controller: Controller,
+) -> None:
+    """It follows its new base schedule by itself, and the job waits for a person to hand it back."""
+    first = await started(controller, "ladder", until=30)
+    await controller.override(first.job, SetMultiplier(multiplier=0.0))
+    await first.run(until=60)
+    budget = first.spec.budget.model_copy(update={"total": 150})
+    second = await restarted(controller, first, 60, budget=budget, base=Schedule(length=150))
+    view = await controller.get_job(second.job)
+    assert (view.budget, view.overridden, view.last_seq) == (150, True, first.seen)
+    await controller.override(second.job, BackToStrategy())
+    await second.run()
+    assert second.position == 150
+
+
 async def test_an_unchanged_script_does_not_undo_what_a_person_set(controller: Controller) -> None:
     first = await started(controller)
     await controller.override(first.job, SetBudget(total=150))
