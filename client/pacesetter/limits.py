@@ -33,4 +33,7 @@ class Limits(BaseModel):
     allow_rollback: bool = True
     """Whether a main segment may start from a checkpoint instead of the current state."""
     allow_shorter_main: bool = False
-    """Whether the main line may end before the budget."""
+    """Whether the main line may end before the budget that the training code gave."""
+    max_budget: int | None = Field(default=None, gt=0)
+    """Largest budget that anybody else may set while the job runs, in its clock; None: the one that the training code
+    gave, so that nobody makes a run longer."""

@@ -14,6 +14,9 @@ Obligations of a strategy:
 * Randomness comes from :meth:`Context.generator`, seeded by the job and the place of the decision.
 * At most one segment is pending beyond the running one: a decision returns one segment, or a main segment and the
   one that follows it (``when="end"``).
+* One that handles budgets answers :class:`BudgetChanged` at once, unless a person steers, with a main segment
+  (``when="now"``) that is defined to the new end. The budget itself is not its affair: the controller puts it into
+  every main segment that it sends.
 """
 
 from abc import ABC, abstractmethod
@@ -74,10 +77,24 @@ class Overridden(Message):
     position: int
 
 
+class BudgetChanged(Message):
+    """The main line is to end at ``total`` now, and was to end at ``before``; the job stands at ``position``.
+
+    :class:`JobFacts` have the new budget, and the base schedule that belongs to it. Only a strategy that handles
+    budgets is told (:attr:`Strategy.handles_budget`). After a session resumed earlier it may be told once more.
+    """
+
+    type: Literal["budget_changed"] = "budget_changed"
+    total: int
+    before: int
+    position: int
+
+
 Body: TypeAlias = (
     Registered
     | Rewound
     | Overridden
+    | BudgetChanged
     | Measurements
     | Acknowledgement
     | SegmentEnded
@@ -98,7 +115,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """What a strategy may know of its job: fixed at registration."""
+    """What a strategy may know of its job: fixed at registration, but for budget and base, which may change."""
 
     budget: Budget
     base: Schedule
@@ -166,6 +183,8 @@ class Strategy(ABC):
             own, never in the transaction that stores a report.
         default_cap: Overhead cap where the job names none.
         remembers: Whether it asks what other jobs of the project taught (``Registered.priors``).
+        handles_budget: Whether it answers :class:`BudgetChanged`. For one that does not, the controller itself extends
+            or shortens what the job follows, and the job counts as overridden until it is handed back.
         tier: How well proven it is. One that is ``experimental`` is offered and never chosen by default.
         needs: What a job has to have for it, in a few words.
     """
@@ -177,6 +196,7 @@ class Strategy(ABC):
     slow: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
     default_cap: ClassVar[float] = 0.15
+    handles_budget: ClassVar[bool] = False
     parameters_type: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, parameters: Parameters) -> None:

@@ -215,7 +215,7 @@ class Controller:
 
         Raises:
             StrategyRefused: The strategy is unknown or cannot steer the job.
-            Conflict: The ``external_id`` belongs to a job with another budget, clock or base schedule.
+            Conflict: The ``external_id`` belongs to a job with another clock, or base schedule for the same budget.
         """
         if validate_only:
             return would_register(assess(spec, self._registry))

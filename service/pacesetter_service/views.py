@@ -50,6 +50,9 @@ class JobView:
     overridden: bool
     """A person took over and has not handed back yet."""
     spec: JobSpec
+    """As the training code of the newest session gave it."""
+    budget: int
+    """Where the main line ends, in the job's clock: as registered, or as it was changed since."""
     session: str | None
     session_number: int
     main_position: int

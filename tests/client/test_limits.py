@@ -396,10 +396,84 @@ def test_main_segment_beyond_the_budget_is_refused() -> None:
     assert code(plan(start=950, length=51, kind="probe")) is None
 
 
+# --- another budget ---
+
+
+def longer(total: int, **parts: Any) -> SegmentPlan:
+    policy = Schedule(length=total, warmup=Warmup(length=100), body=Linear())
+    return plan(policy, length=total - 200, budget=total, **parts)
+
+
+@pytest.mark.parametrize(
+    ("total", "limits", "expected"),
+    [
+        (1500, Limits(), "ABOVE_MAX_BUDGET"),
+        (1500, Limits(max_budget=1499), "ABOVE_MAX_BUDGET"),
+        (1500, Limits(max_budget=1500), None),
+        (BUDGET, Limits(max_budget=500), None),
+        (800, Limits(), "SHORTER_MAIN"),
+        (800, Limits(max_budget=2000), "SHORTER_MAIN"),
+        (800, Limits(allow_shorter_main=True), None),
+        (1001, Limits(allow_shorter_main=True), "ABOVE_MAX_BUDGET"),
+    ],
+)
+def test_the_training_code_says_how_long_and_how_short_others_may_make_a_run(
+    total: int, limits: Limits, expected: str | None
+) -> None:
+    assert code(longer(total), limits) == expected
+
+
+@pytest.mark.parametrize(
+    ("current", "total", "expected"),
+    [
+        (1500, 1200, None),
+        (1500, BUDGET, None),
+        (1500, 1500, None),
+        (1500, 999, "SHORTER_MAIN"),
+        (1800, 1800, None),  # a budget that is no change needs no leave
+        (1800, 1750, "ABOVE_MAX_BUDGET"),
+    ],
+)
+def test_an_extension_may_be_taken_back_as_far_as_the_budget_that_was_given(
+    current: int, total: int, expected: str | None
+) -> None:
+    limits = Limits(max_budget=1700)
+
+    assert code(longer(total), limits, budget_total=current, registered_total=BUDGET) == expected
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"), [(None, None), (599, None), (600, "BUDGET_PAST")]
+)
+def test_a_budget_behind_the_job_is_refused(position: int | None, expected: str | None) -> None:
+    cut = plan(Schedule(length=600, body=Linear()), length=400, budget=600)
+
+    assert code(cut, Limits(allow_shorter_main=True), position=position) == expected
+
+
+def test_a_segment_is_judged_to_the_end_of_the_budget_that_it_brings() -> None:
+    limits = Limits(max_budget=1500, max_multiplier=0.95)
+    peak_late = Table(positions=(0.0, 0.8, 1.0), values=(0.5, 1.0, 0.5))
+    late = plan(Schedule(length=1500, body=peak_late), length=1300, budget=1500)
+
+    assert code(late, limits) == "ABOVE_LIMIT"
+    assert code(late.model_copy(update={"budget": None, "length": 800}), limits) is None
+    assert code(longer(1500).model_copy(update={"length": 1301}), limits) == "BEYOND_BUDGET"
+    # The old policy is zero from 1000 on, and nothing would be trained on the way to 1500.
+    idle = plan(BASE, length=800, budget=1500)
+    assert code(idle, Limits(max_budget=1500)) == "SHORTER_MAIN"
+
+
+def test_only_a_main_segment_brings_a_budget() -> None:
+    with pytest.raises(ValidationError, match="probe segment cannot change the budget"):
+        plan(kind="probe", budget=1500)
+
+
 @pytest.mark.parametrize(
     "document",
     [
         {"max_multiplier": 0},
+        {"max_budget": 0},
         {"min_multiplier": -0.1},
         {"max_change_per_step": 1.0},
         {"max_probe_length": 0},

@@ -74,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gate", type=str, nargs="*", default=[], help="step:file")
     parser.add_argument("--await-segment", type=int, help="wait for news before this step")
     parser.add_argument("--strategy", default="autolrs")
+    parser.add_argument("--max-budget", type=int, help="how long others may make it")
     parser.add_argument("--rendezvous", type=Path, help="file by which several ranks meet")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
@@ -109,7 +110,7 @@ def attach(
         budget=pacesetter.Steps(arguments.steps),
         strategy=arguments.strategy,
         strategy_parameters=parameters if arguments.strategy == "autolrs" else None,
-        limits=pacesetter.Limits(max_multiplier=10.0),
+        limits=pacesetter.Limits(max_multiplier=10.0, max_budget=arguments.max_budget),
         waiting_seconds=arguments.waiting,
         resume=resume,
         seed=7,

@@ -46,8 +46,7 @@ class Training:
             name="protocol-test",
             external_id=self.external_id,
             budget=pacesetter.Steps(steps),
-            url=controller.url,
-            **{"strategy": "fixed", **options},
+            **{"strategy": "fixed", "url": controller.url, **options},
         )
         self.batches = iter(self.run.batches(Batches()))
 

@@ -7,5 +7,6 @@ before it sends one.
 from pacesetter.judgement.case import Refusal
 from pacesetter.judgement.check import check_segment
 from pacesetter.judgement.multipliers import highest_multiplier
+from pacesetter.judgement.permissions import check_budget
 
-__all__ = ["Refusal", "check_segment", "highest_multiplier"]
+__all__ = ["Refusal", "check_budget", "check_segment", "highest_multiplier"]

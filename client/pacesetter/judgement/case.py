@@ -29,6 +29,9 @@ class Case:
     first: int
     """Position of the first step that it would drive."""
     budget_total: int
+    """End of the main line before the segment."""
+    registered_total: int
+    """End of the main line as the training code gave it."""
     clock: Clock
     base: Schedule
     capabilities: Capabilities
@@ -37,9 +40,14 @@ class Case:
     """Clock units of one optimizer step."""
 
     @property
+    def total(self) -> int:
+        """End of the main line from the segment on."""
+        return self.plan.budget or self.budget_total
+
+    @property
     def last(self) -> float:
         """Position of the last step judged: of the budget for a main segment, else of the segment itself."""
-        end = self.budget_total if self.plan.kind == "main" else self.plan.end
+        end = self.total if self.plan.kind == "main" else self.plan.end
         return self.first + self.step * max(0, math.ceil((end - self.first) / self.step) - 1)
 
     def drives(self, group: ParameterGroup) -> bool:

@@ -1,7 +1,8 @@
 """Rules about what the job can do, what the training code permits, and the length of the main line."""
 
 from pacesetter.judgement.case import Case, Refusal
-from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING
+from pacesetter.limits import Limits
+from pacesetter.protocol import CURRENT, INITIAL, PERSON, ROLLING, Clock
 
 
 def known(case: Case) -> Refusal | None:
@@ -94,9 +95,57 @@ def allowed(case: Case) -> Refusal | None:
     return None
 
 
+def changed_budget(case: Case) -> Refusal | None:
+    """Refuse another budget that the training code does not permit, or that is behind the job."""
+    total = case.plan.budget
+    if total is None or total == case.budget_total:
+        return None
+    return check_budget(
+        total,
+        case.limits,
+        registered_total=case.registered_total,
+        clock=case.clock,
+        position=case.first,
+    )
+
+
+def check_budget(
+    total: int, limits: Limits, *, registered_total: int, clock: Clock, position: int
+) -> Refusal | None:
+    """Return why nobody but the training code may set the budget of a running job to ``total``; None if one may.
+
+    Args:
+        total: The new end of the main line, in the job's clock.
+        limits: What the training code allows.
+        registered_total: The budget as the training code gave it.
+        clock: The job's clock.
+        position: Where the main line stands.
+    """
+    if total <= position:
+        return Refusal(
+            "BUDGET_PAST",
+            f"the job stands at {position}, and a budget of {total} {clock} would end before it has made another "
+            "step; give a larger one, or end the job",
+        )
+    largest = limits.max_budget
+    if total > (registered_total if largest is None else largest):
+        bound = f"the {registered_total} given" if largest is None else f"max_budget {largest}"
+        return Refusal(
+            "ABOVE_MAX_BUDGET",
+            f"a budget of {total} {clock} is above {bound}; set max_budget to accept it",
+        )
+    if total < registered_total and not limits.allow_shorter_main:
+        return Refusal(
+            "SHORTER_MAIN",
+            f"a budget of {total} of the {registered_total} {clock} given would end the main line early; set "
+            "allow_shorter_main to accept that",
+        )
+    return None
+
+
 def whole_budget(case: Case) -> Refusal | None:
     """Refuse a main line that is longer than the budget or, unless allowed, shorter."""
-    plan, total = case.plan, case.budget_total
+    plan, total = case.plan, case.total
     if plan.kind == "main" and plan.end > total:
         return Refusal(
             "BEYOND_BUDGET",

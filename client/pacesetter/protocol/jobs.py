@@ -57,6 +57,8 @@ class Capabilities(Message):
     """Feedback rules this client can run."""
     statistics: tuple[Name, ...] = ()
     """Columns that are measured at every step beside the loss, such as ``grad_norm_l1``."""
+    budget_changes: bool = False
+    """Whether a main segment may change the budget while the job runs."""
 
 
 class ParameterGroup(Message):

@@ -4,14 +4,17 @@ A segment says: start here, follow this policy for so long, measure this, then a
 stretch that was chosen, a person's "decay now", a rollback after a divergence and the stop are all segments.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from pacesetter.errors import ScheduleError
 from pacesetter.feedback import AnyFeedback
 from pacesetter.protocol.base import Incoming, Name
 from pacesetter.protocol.clauses import StopClause
 from pacesetter.schedules import Schedule
+from pacesetter.schedules.horizon import for_budget
+from pacesetter.schedules.schedule import EXACT
 
 CURRENT = "current"
 """The main line as it is; during a probe, as it was when the probe left it."""
@@ -68,6 +71,8 @@ class SegmentPlan(Incoming):
     """Checkpoints that nobody will ask for any more."""
     start: int = Field(ge=0)
     length: int = Field(ge=0)
+    budget: int | None = Field(default=None, gt=0, le=EXACT)
+    """Length of the main line from this main segment on, in the job's clock; None: as it was."""
     policy: Schedule
     feedback: AnyFeedback | None = None
     """A rule that runs on the client and multiplies ``policy``, within bounds of its own; None: the policy as it is."""
@@ -84,10 +89,41 @@ class SegmentPlan(Incoming):
         """Main-line position at which the segment is over."""
         return self.start + self.length
 
+    def for_budget(self, total: int, at: int, *, before: int) -> Self:
+        """Return this main segment for a main line that is to end at ``total`` instead of at ``before``.
+
+        One that ran to the end does so again; see :func:`pacesetter.schedules.horizon.for_budget` for its policy.
+
+        Args:
+            total: The new budget.
+            at: Where the job stands, before ``total``.
+            before: The budget that the segment was planned for.
+
+        Raises:
+            ScheduleError: Its rate is zero and the main line is to go on, or it would begin behind the new end.
+        """
+        if self.start >= total:
+            raise ScheduleError(
+                f"a segment that starts at {self.start:,} is not before the new end at {total:,}"
+            )
+        end = total if self.end >= before else min(self.end, total)
+        policy = for_budget(self.policy, total, at, before=before)
+        return self.model_copy(
+            update={"budget": total, "length": end - self.start, "policy": policy}
+        )
+
     @model_validator(mode="after")
     def _length_matches_kind(self) -> "SegmentPlan":
         if self.kind != "stop" and self.length == 0:
             raise ValueError(f"a {self.kind} segment needs a length above 0; only a stop has none")
+        return self
+
+    @model_validator(mode="after")
+    def _only_main_has_a_budget(self) -> "SegmentPlan":
+        if self.kind != "main" and self.budget is not None:
+            raise ValueError(
+                f"a {self.kind} segment cannot change the budget; send it with a main segment"
+            )
         return self
 
 

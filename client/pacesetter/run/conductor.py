@@ -94,6 +94,8 @@ class Conductor:
             self.adopt(standing, self.orders.registered_through)
         if stopped is not None and self.follower.on_main_line:
             self._tell_stop(stopped)
+        while self.follower.at_end and self._is_prolonged() and self._offer_next():
+            pass
         self._perform(self.follower.turn(stopped))
         if self.orders.silenced:
             self.orders.inbox.clear()
@@ -153,7 +155,7 @@ class Conductor:
             # A segment that drives some groups only leaves the others to what came before it.
             passed = before.seq < main.seq and before.start <= main.start
             if before.kind == "main" and passed and before.seq not in void:
-                self.rates.follow(before.policy, before.controls, main=True)
+                self.rates.follow(self.follower.fit(before).policy, before.controls, main=True)
         self._follow(main)
         if waiting is not None:
             refusal = self.judge.refusal(waiting, self._left_multipliers)
@@ -254,6 +256,12 @@ class Conductor:
             return False
         self._offer(inbox.popleft())
         return True
+
+    def _is_prolonged(self) -> bool:
+        """Whether what arrived next lets a main line go on that has come to its end."""
+        inbox = self.orders.inbox
+        order = inbox[0] if inbox else None
+        return isinstance(order, Segment) and self.follower.prolongs(order)
 
     def _offer(self, order: Order) -> None:
         if not isinstance(order, Segment):

@@ -35,6 +35,7 @@ class DisabledRun(Run):
         self._validate = None if validate is None else Validation(validate, models)
         self._world_size = world_size
         self._position = self._steps = self._tokens = self._missed = 0
+        self._total = job.budget.total
 
     def batches(self, loader: Any) -> Iterator[Any]:
         """Yield batches until the budget is used up."""
@@ -84,7 +85,12 @@ class DisabledRun(Run):
     @property
     def done(self) -> bool:
         """Whether the budget is used up."""
-        return self._position >= self.job.budget.total
+        return self._position >= self._total
+
+    @property
+    def budget(self) -> int:
+        """Where the run ends."""
+        return self._total
 
     @property
     def position(self) -> int:
@@ -99,6 +105,8 @@ class DisabledRun(Run):
         """Return the counters."""
         return {
             "version": STATE_VERSION,
+            "registered": self.job.budget.total,
+            "total": self._total,
             "position": self._position,
             "step": self._steps,
             "tokens": self._tokens,
@@ -108,6 +116,9 @@ class DisabledRun(Run):
         """Take the counters of a state; also of one that was written by a run that was not disabled."""
         self._position, self._steps = int(state["position"]), int(state["step"])
         self._tokens = int(state["tokens"])
+        given = self.job.budget.total
+        if state.get("registered", state.get("total")) == given:
+            self._total = int(state["total"])
 
     def __exit__(
         self,

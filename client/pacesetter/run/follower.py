@@ -14,6 +14,7 @@ Two lines of movement::
 
 from pacesetter.protocol import CURRENT, GUARD, INITIAL, PERSON, ROLLING, Reason, Segment
 from pacesetter.protocol.records import Outcome
+from pacesetter.run.budgets import fitted
 from pacesetter.run.effects import (
     Acknowledge,
     Begin,
@@ -60,13 +61,17 @@ class Follower:
         main: The newest segment of the main line: what the job falls back to.
         pending: The segment that comes next, if one is known.
         position: Position of the next step, in the job's clock.
+        total: Position at which the main line ends; a main segment may change it.
+        planned_for: The budget that the training code had given earlier sessions, where it gives another one at this
+            start: its own counts, whatever they were sent. None: it is the same.
         boundary: First position at which :meth:`turn` has something to do even if nothing arrives.
         finished: Whether the job is over.
     """
 
     def __init__(self, base: Segment, *, position: int = 0) -> None:
         self.total = base.end
-        self.running = self.main = base
+        self.planned_for: int | None = None
+        self._base = self.running = self.main = base
         self.pending: Segment | None = None
         self.position = position
         self.checkpoints: dict[str, int] = {}
@@ -89,6 +94,15 @@ class Follower:
     def main_position(self) -> int:
         """Position of the main line: where it was left, during a probe."""
         return self.position if self._left_at is None else self._left_at
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the main line has come to the end of its budget, in order."""
+        return self.on_main_line and self.position >= self.total and not self._halted
+
+    def prolongs(self, segment: Segment) -> bool:
+        """Whether ``segment`` lets a main line at its end go on at once, to a budget that was extended meanwhile."""
+        return (segment.budget or 0) > self.position and self._is_due(segment)
 
     def advance(self, units: int, tokens: int) -> None:
         """Count one optimizer step that consumed ``units`` of the job's clock and ``tokens`` tokens."""
@@ -121,14 +135,24 @@ class Follower:
         ran = [each for each in known if each.kind == "main" and each.seq not in void]
         started = [each for each in ran if each.start <= self.position]
         self._run_on(started[-1] if started else self.main)
-        return known[-1] if known and known[-1].seq > self.running.seq else None
+        waits = bool(known) and known[-1].seq > self.running.seq and self.planned_for is None
+        return known[-1] if waits else None
 
     def put_off(self, segment: Segment) -> None:
         """Make a segment from :meth:`adopt` the pending one."""
         self.pending = segment
         self._find_boundary()
 
+    def fit(self, segment: Segment) -> Segment:
+        """Return a main segment of an earlier session as this one follows it, whose budget may be another."""
+        if self.planned_for is None or segment.seq == 0:
+            return segment
+        return fitted(segment, self.total, self.position, self.planned_for, self._base)
+
     def _run_on(self, segment: Segment) -> None:
+        if self.planned_for is None:
+            self.total = segment.budget or self.total
+        segment = self.fit(segment)
         self.running = self.main = segment
         self._begin(segment)
         self._acknowledged = True
@@ -193,11 +217,13 @@ class Follower:
             yield from self._close(*verdict)
             if stopped is not None and self.on_main_line:
                 yield from self._halt()
-        if self.on_main_line and self.position >= self.total and not self._halted:
+        if self.at_end and not (self.pending is not None and self.prolongs(self.pending)):
             yield from self.finish()
         while self._closed and not self.finished:
             if self.pending is not None and self._is_due(self.pending):
                 yield from self._take_up(self.pending)
+            elif self.at_end:
+                yield from self.finish()
             elif self.on_main_line and not self._halted:
                 break  # its policy is defined to the end of the budget
             else:
@@ -402,6 +428,7 @@ class Follower:
             yield from self._release(segment.release)
         if main:
             self.main, self._left_at = segment, None
+            self.total = segment.budget or self.total
         else:
             self._left_at = self.main_position
         self.position = origin

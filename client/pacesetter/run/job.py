@@ -105,6 +105,7 @@ class Capacity:
                 "world_size": self.world_size,
                 "state_bytes": self.state_bytes,
                 "families": KNOWN_FAMILIES,
+                "budget_changes": True,
                 "feedback": [rule for rule in KNOWN_RULES if not (self.sharded and rule == "snr")],
             }
         )
@@ -121,6 +122,10 @@ class Resumption:
     base_lrs: dict[str, float]
     running: Segment | None
     data: dict[str, Any] | None
+    total: int
+    """The budget that the run had come to have."""
+    registered: int
+    """The budget that the training code had given."""
     feedback: dict[str, Any] | None = None
     """What the feedback rule of the running segment knew; None where there was none."""
 
@@ -143,22 +148,39 @@ class Resumption:
                 base_lrs={str(name): float(lr) for name, lr in state["base_lrs"].items()},
                 running=None if running is None else Segment.model_validate(running),
                 data=state["data"],
+                total=int(state["total"]),
+                # A state of before budgets could change has one, the training code's.
+                registered=int(state.get("registered", state["total"])),
                 feedback=state.get("feedback"),
             )
-            clock, total = state["clock"], state["total"]
+            clock = state["clock"]
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise StateMismatch(
                 f"this is no state of a run ({type(error).__name__}: {error}); expected what run.state_dict() "
                 f"returned, version {STATE_VERSION}"
             ) from error
-        if (clock, total) != (job.budget.clock, job.budget.total):
-            raise StateMismatch(
-                f"the state is of a budget of {total} {clock}, this job has {job.budget.total} {job.budget.clock}; "
-                "resume with the same budget, or start a new external_id"
-            )
+        _check_budget(resumption, clock, job.budget)
         if job.resumable and job.external_id != resumption.external_id:
             raise StateMismatch(
                 f"the state is of job {resumption.external_id!r}, this one is {job.external_id!r}; pass the same "
                 "external_id, or none"
             )
         return resumption
+
+
+def _check_budget(resumption: Resumption, clock: str, budget: Budget) -> None:
+    """Check that a job that resumes counts in the same clock, and has something left to train.
+
+    Raises:
+        StateMismatch: It does not.
+    """
+    if clock != budget.clock:
+        raise StateMismatch(
+            f"the state is of a budget in {clock}, this job has one in {budget.clock}; resume with the same clock, or "
+            "start a new external_id"
+        )
+    if resumption.registered != budget.total and budget.total <= resumption.position:
+        raise StateMismatch(
+            f"the state stands at {resumption.position} {clock}, and this job has a budget of {budget.total}; resume "
+            "with a larger one, or from an earlier state"
+        )

@@ -216,6 +216,11 @@ class Run:
         return self._follower.position
 
     @property
+    def budget(self) -> int:
+        """Where the main line ends, in the job's clock: as given, or as it was changed since."""
+        return self._follower.total
+
+    @property
     def ledger(self) -> Ledger:
         """What this session has spent so far."""
         self._pace.settle()
@@ -237,7 +242,8 @@ class Run:
             "version": STATE_VERSION,
             "external_id": self.job.external_id,
             "clock": self.job.budget.clock,
-            "total": self.job.budget.total,
+            "registered": self.job.budget.total,
+            "total": self._follower.total,
             **counters,
             "base_lrs": self._rates.base_lrs,
             "running": main.model_dump(mode="json", by_alias=True) if main.seq > 0 else None,
@@ -249,7 +255,7 @@ class Run:
 
         Raises:
             ConfigurationError: The run has started already.
-            StateMismatch: The state is of another job, budget or set of parameter groups.
+            StateMismatch: The state is of another job, clock or set of parameter groups, or beyond the budget.
         """
         if self._started:
             raise ConfigurationError(
@@ -259,7 +265,12 @@ class Run:
         self._rates.restore_base_lrs(resumption.base_lrs)
         self.job = self.job.called(resumption.external_id)
         self._resumption = resumption
-        self._follower.position = resumption.position
+        follower = self._follower
+        follower.position = resumption.position
+        if resumption.registered == self.job.budget.total:
+            follower.total = resumption.total
+        else:  # what the training code gives anew counts
+            follower.planned_for = resumption.registered
         self._conductor.step, self._conductor.tokens = resumption.step, resumption.tokens
         self._follow_base()
         if resumption.running is not None:

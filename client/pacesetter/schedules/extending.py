@@ -12,12 +12,20 @@ from pacesetter.schedules.step import Step
 from pacesetter.schedules.table import Table
 from pacesetter.schedules.wsd import WSD
 
+REWARMUP_SHARE = 0.01
+"""Of what remains. 0.5 or 2 % hardly differ, and none at all spikes [Ibrahim2024, arXiv 2403.08763]."""
+
 SAME = 1e-12
 """Difference, as a share of the peak, up to which two values count as one."""
 
 
 def extend(
-    schedule: Schedule, new_length: int, at: int, *, cooldown: float | None = None
+    schedule: Schedule,
+    new_length: int,
+    at: int,
+    *,
+    cooldown: float | None = None,
+    rewarmup: int | None = None,
 ) -> Schedule:
     """Return the schedule for a budget that was made longer when the run stood at ``at``.
 
@@ -28,10 +36,12 @@ def extend(
       0.2. ``cooldown`` sets it.
     * ``step`` keeps the milestones passed and lays the others anew; ``table`` stretches what remains.
     * Any other plateau is held for longer, and what follows it comes later.
-    * What is bound to its horizon (cosine, linear, every decay under way) falls in a line from where it stands to where
-      it would have ended. By the same bound that beats a new cosine from there wherever it stands, and a plateau with
-      a cooldown of a fifth up to half of the old length. From three quarters on too little rate is left for anything
-      but an earlier checkpoint, or a second warm-up: :func:`resume_trunk`.
+    * What is bound to its horizon (cosine, linear, every decay under way) falls in a line to where it would have ended:
+      from where it stands or, where that is lower, from where a line over the whole new length stands, after a
+      re-warm-up. The rate never rises above what the schedule began at. By the same bound, at the best base rate for
+      1500, a linear decay of 1000 that is extended to that is then .2 % (at 500) and 1.5 % (at 750) above one that was
+      so long from the start, and a line from where it stands 1.5 and 5.2 %. That line is better where the base rate is
+      too high for the new length, and beats a new cosine there: ``rewarmup=0``.
     * Of a ``joined`` schedule the last piece is extended.
 
     Args:
@@ -39,6 +49,8 @@ def extend(
         new_length: Counted from its zero, in the job's clock; at least its length.
         at: Where the run stands, at most the old end.
         cooldown: For ``wsd`` before its cooldown: the new share of the length.
+        rewarmup: Length of the re-warm-up where there is one, by default a hundredth of what remains. 0: the rate does
+            not rise.
 
     Raises:
         ScheduleError: The length shrinks, ``at`` is past the end, the rate has reached zero there, or the cooldown
@@ -51,22 +63,23 @@ def extend(
         return schedule
     body = schedule.body
     if isinstance(body, Joined):
-        return _longer_joined(schedule, new_length, at)
+        return _longer_joined(schedule, new_length, at, rewarmup)
     longer = changed(schedule, length=new_length)
-    if _same_until(at, schedule, longer):
+    if same_until(at, schedule, longer):
         return longer
     if isinstance(body, Step):
-        return _longer_steps(schedule, body, new_length, at)
+        return steps_laid_anew(schedule, new_length, at)
     if isinstance(body, Table) and at < schedule.end:
-        return _longer_table(schedule, body, new_length, at)
-    return _held(schedule, new_length, at) or _line_to_the_end(schedule, new_length, at)
+        return table_stretched(schedule, new_length, at)
+    held = _held(schedule, new_length, at)
+    return held or _line_to_the_end(schedule, new_length, at, rewarmup)
 
 
 def _check(schedule: Schedule, new_length: int, at: int) -> None:
     if new_length < schedule.length:
         raise ScheduleError(
             f"a length of {new_length:,} is shorter than the present {schedule.length:,}; "
-            "end earlier with branch_decay"
+            "make it so with shorten"
         )
     if at > schedule.end:
         raise ScheduleError(
@@ -74,13 +87,19 @@ def _check(schedule: Schedule, new_length: int, at: int) -> None:
         )
 
 
-def _same_until(at: int, schedule: Schedule, longer: Schedule) -> bool:
+def same_until(at: int, schedule: Schedule, other: Schedule) -> bool:
     """Return whether both have the same values up to and at ``at``."""
-    bends = np.array([*schedule.breakpoints(), *longer.breakpoints()])
+    bends = np.array([*schedule.breakpoints(), *other.breakpoints()])
     marks = np.concatenate([np.linspace(schedule.zero, at, 65).round(), bends, bends + 1.0])
     places = np.unique(np.floor(marks[marks <= at]))
-    apart = np.abs(schedule.over(places) - longer.over(places))
+    apart = np.abs(schedule.over(places) - other.over(places))
     return bool(apart.max(initial=0.0) <= SAME * schedule.peak)
+
+
+def flat(schedule: Schedule, first: int, last: int) -> bool:
+    """Return whether the value is the same from ``first`` to ``last``, between which there is no bend."""
+    places = np.linspace(first, max(first, last), 9).round()
+    return bool(np.ptp(schedule.over(places)) <= SAME * schedule.at(first))
 
 
 def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -> Schedule:
@@ -89,7 +108,7 @@ def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -
         raise ScheduleError(f"cooldown={share:g} is for wsd, not for {body.family}; leave it out")
     document = {**body.model_dump(), "cooldown": share}
     longer = changed(schedule, length=new_length, body=document)
-    if not _same_until(at, schedule, longer):
+    if not same_until(at, schedule, longer):
         begin = min(schedule.breakpoints()[-2], longer.breakpoints()[-2])
         raise ScheduleError(
             f"a cooldown has begun at {begin:,.0f}, before {at:,}; leave cooldown out, "
@@ -98,8 +117,10 @@ def _with_cooldown(schedule: Schedule, new_length: int, at: int, share: float) -
     return longer
 
 
-def _longer_steps(schedule: Schedule, body: Step, new_length: int, at: int) -> Schedule:
-    extent = schedule.extent
+def steps_laid_anew(schedule: Schedule, new_length: int, at: int) -> Schedule:
+    """Return a ``step`` schedule of another length that keeps the milestones passed."""
+    body, extent = schedule.body, schedule.extent
+    assert isinstance(body, Step)
     here = (at - schedule.zero - extent.warmup) / extent.body
     milestones = [
         share * schedule.length / new_length if kink <= here + SAME else share
@@ -109,7 +130,10 @@ def _longer_steps(schedule: Schedule, body: Step, new_length: int, at: int) -> S
     return changed(schedule, length=new_length, body=document)
 
 
-def _longer_table(schedule: Schedule, body: Table, new_length: int, at: int) -> Schedule:
+def table_stretched(schedule: Schedule, new_length: int, at: int) -> Schedule:
+    """Return a ``table`` of another length with the values until ``at``, and the others over what remains."""
+    body = schedule.body
+    assert isinstance(body, Table)
     old = schedule.extent.body
     new = new_length - schedule.extent.warmup
     here = at - schedule.zero - schedule.extent.warmup
@@ -128,7 +152,7 @@ def _longer_table(schedule: Schedule, body: Table, new_length: int, at: int) -> 
     return changed(schedule, length=new_length, body={**body.model_dump(), **table})
 
 
-def _longer_joined(schedule: Schedule, new_length: int, at: int) -> Schedule:
+def _longer_joined(schedule: Schedule, new_length: int, at: int, rewarmup: int | None) -> Schedule:
     *before, last = pieces_of(schedule, schedule.zero)
     begin, end = schedule.zero + last.start, schedule.zero + new_length
     tail = changed(last.schedule, zero=last.schedule.zero + schedule.zero)
@@ -136,7 +160,7 @@ def _longer_joined(schedule: Schedule, new_length: int, at: int) -> Schedule:
     if tail.end >= end:  # the piece was cut off, and what was cut off is now to come
         return changed(schedule, length=new_length)
     if stands <= tail.end:
-        tail = extend(tail, end - tail.zero, stands)
+        tail = extend(tail, end - tail.zero, stands, rewarmup=rewarmup)
     else:
         tail = line(tail, stands, end - stands, tail.at(stands), tail.at(stands))
     if not before:
@@ -150,8 +174,7 @@ def _held(schedule: Schedule, new_length: int, at: int) -> Schedule | None:
     bend = min((mark for mark in schedule.breakpoints() if mark > at), default=schedule.end)
     last = math.ceil(bend) - 1
     level = schedule.at(at)
-    places = np.linspace(at, max(at, last), 9).round()
-    if last <= at or level == 0.0 or np.ptp(schedule.over(places)) > SAME * level:
+    if last <= at or level == 0.0 or not flat(schedule, at, last):
         return None
     later = new_length - schedule.length
     shifted = changed(schedule, zero=schedule.zero + later)
@@ -159,12 +182,22 @@ def _held(schedule: Schedule, new_length: int, at: int) -> Schedule | None:
     return join(join(schedule, held, at), shifted, last + later)
 
 
-def _line_to_the_end(schedule: Schedule, new_length: int, at: int) -> Schedule:
-    level, last = schedule.at(at), schedule.at(schedule.end)
+def _line_to_the_end(
+    schedule: Schedule, new_length: int, at: int, rewarmup: int | None
+) -> Schedule:
+    level, last, end = schedule.at(at), schedule.at(schedule.end), schedule.zero + new_length
     if level == 0.0:
         raise ScheduleError(
             f"the rate at {at:,} is zero and would stay there; go back to an earlier checkpoint, "
             "or warm up again with resume_trunk"
         )
-    tail = line(schedule, at, schedule.zero + new_length - at, level, min(level, last))
-    return join(schedule, tail, at)
+    floor = min(level, last)
+    rise = max(1, round(REWARMUP_SHARE * (end - at))) if rewarmup is None else rewarmup
+    begin = schedule.zero + schedule.extent.warmup
+    above = schedule.at(begin) - floor
+    top = floor + above * (end - at - rise) / (end - begin)
+    if top <= level * (1.0 + SAME) or rise <= 0:
+        return join(schedule, line(schedule, at, end - at, level, floor), at)
+    risen = join(schedule, line(schedule, at, rise, level, top), at)
+    seam = at + rise
+    return join(risen, line(schedule, seam, end - seam, top, floor), seam)

@@ -1,14 +1,16 @@
-"""Schedules when the horizon changes: a longer budget, a decay branched off a trunk, a trunk resumed.
+"""Schedules when the horizon changes: a longer or shorter budget, a decay branched off a trunk, a trunk resumed.
 
 Each function returns a schedule as plain as any other: it survives JSON, goes into a segment and into a scheduler of
 torch's. Positions are main-line positions in the job's clock; ``at`` is that of the first step that follows the new
 plan. Before it the values are those of the old plan.
 """
 
+import numpy as np
+
 from pacesetter.errors import ScheduleError
 from pacesetter.schedules.constant import Constant
 from pacesetter.schedules.cooldowns import CooldownShape
-from pacesetter.schedules.extending import extend
+from pacesetter.schedules.extending import REWARMUP_SHARE, extend, flat
 from pacesetter.schedules.families import AnyFamily
 from pacesetter.schedules.joined import Joined, whole
 from pacesetter.schedules.joining import (
@@ -21,12 +23,67 @@ from pacesetter.schedules.joining import (
     shortened,
 )
 from pacesetter.schedules.schedule import Schedule
+from pacesetter.schedules.shortening import shorten
 from pacesetter.schedules.wsd import WSD
 
-__all__ = ["branch_decay", "extend", "join", "resume_trunk"]
+__all__ = ["branch_decay", "extend", "for_budget", "join", "resume_trunk", "shorten"]
 
-REWARMUP_SHARE = 0.01
-"""Of what remains. 0.5 or 2 % hardly differ, and none at all spikes [Ibrahim2024, arXiv 2403.08763]."""
+
+def for_budget(
+    schedule: Schedule, total: int, at: int, *, before: int, rewarmup: int | None = None
+) -> Schedule:
+    """Return what a main line that followed ``schedule`` to its end at ``before`` follows to ``total`` instead.
+
+    What is bound to its end goes through :func:`extend` or :func:`shorten`. What is not stays as it is: a plan that is
+    over before either end and holds what it came to, and one that goes on beyond both.
+
+    Args:
+        schedule: What runs.
+        total: Position at which the main line is to end.
+        at: Where the run stands, before ``total``.
+        before: Position at which it was to end.
+        rewarmup: Length of a re-warm-up, see :func:`extend`.
+
+    Raises:
+        ScheduleError: The rate at ``at`` is zero and the main line is to go on, or ``at`` is not before ``total``.
+    """
+    if at >= total:
+        raise ScheduleError(
+            f"position {at:,} is not before the new end at {total:,}; give a later one"
+        )
+    if total > before:
+        return _longer(schedule, total, at, before, rewarmup)
+    if schedule.end <= total or schedule.zero >= total or total == before:
+        return schedule
+    if schedule.end > before:
+        if _flat_until(before, schedule, at):
+            return schedule
+        schedule = shortened(schedule, before - schedule.zero)  # the rest was never to come
+    return shorten(schedule, total - schedule.zero, at)
+
+
+def _flat_until(end: int, schedule: Schedule, at: int) -> bool:
+    bends = (mark for mark in schedule.breakpoints() if at < mark < end)
+    return next(bends, None) is None and flat(schedule, at, end)
+
+
+def _longer(schedule: Schedule, total: int, at: int, before: int, rewarmup: int | None) -> Schedule:
+    if _run_out(schedule, at):
+        raise ScheduleError(
+            f"the rate at {at:,} is zero and would stay there; go back to an earlier checkpoint, "
+            "or warm up again with resume_trunk"
+        )
+    holds = schedule.end < before and schedule.at(schedule.end) > 0.0
+    if holds or schedule.end >= total:
+        return schedule
+    return extend(schedule, total - schedule.zero, at, rewarmup=rewarmup)
+
+
+def _run_out(schedule: Schedule, at: int) -> bool:
+    """Return whether the rate is zero from ``at`` on."""
+    bends = np.array(schedule.breakpoints())
+    marks = np.concatenate([np.linspace(at, max(at, schedule.end), 65).round(), bends, bends + 1.0])
+    return bool(schedule.over(marks[marks >= at]).max() == 0.0)
 
 
 def branch_decay(

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from pacesetter_search.contract import (
     Advance,
     Body,
+    BudgetChanged,
     Context,
     Event,
     JobFacts,
@@ -57,7 +58,16 @@ class Guarded(Strategy):
         self.strategy = strategy
         self.guard = parameters or GuardParameters()
         # What is a class's own elsewhere is here that of the strategy inside.
-        for attribute in ("name", "version", "slow", "remembers", "default_cap", "parameters_type"):
+        own = (
+            "name",
+            "version",
+            "slow",
+            "remembers",
+            "default_cap",
+            "handles_budget",
+            "parameters_type",
+        )
+        for attribute in own:
             object.__setattr__(self, attribute, getattr(strategy, attribute))
 
     def obstacles(self, job: JobFacts) -> Iterable[str]:
@@ -114,6 +124,8 @@ class Guarded(Strategy):
             case Overridden():
                 memory.aside = body.active
                 memory.held, memory.retired = [], []
+            case BudgetChanged():
+                memory.fit(body)
             case Notice():
                 memory.note(body)
             case Measurements():
@@ -183,7 +195,7 @@ def _fell_back(body: FellBack, memory: GuardMemory) -> Body:
 
 def _renamed(body: Body, memory: GuardMemory) -> Body:
     """Return the body with the number that the strategy knows its segment by."""
-    if isinstance(body, Registered | Rewound | Overridden):
+    if isinstance(body, Registered | Rewound | Overridden | BudgetChanged):
         return body
     known = memory.known(body.segment)
     return body if known == body.segment else body.model_copy(update={"segment": known})

@@ -4,8 +4,11 @@ from math import isfinite
 from typing import Literal
 
 import numpy as np
+from pacesetter.errors import ScheduleError
 from pacesetter.protocol import INITIAL, Measurements, Notice, SegmentPlan
 from pydantic import BaseModel, ConfigDict, JsonValue
+
+from pacesetter_search.contract import BudgetChanged
 
 VERSION = 1
 """Raised when an old document cannot be read any more; the guard then begins anew, and the strategy goes on."""
@@ -126,6 +129,10 @@ class GuardMemory(BaseModel):
         if held.plan.source != "current" and not held.renewed:
             self.snapshots = []
 
+    def fit(self, change: BudgetChanged) -> None:
+        """Change what would be repeated in trouble so that it leads to the new end of the main line."""
+        self.held = [fitted for each in self.held if (fitted := _fitted(each, change)) is not None]
+
     def retire(self, seq: int) -> None:
         """Take no more notice of what is said of ``seq``."""
         self.drop(seq)
@@ -183,6 +190,18 @@ class GuardMemory(BaseModel):
     def document(self) -> dict[str, JsonValue]:
         """Return this as a state document."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def _fitted(held: Held, change: BudgetChanged) -> Held | None:
+    """Return a segment as it is for another budget; None where nothing of it is left."""
+    if held.plan.kind != "main":
+        return held
+    try:
+        plan = held.plan.for_budget(change.total, change.position, before=change.before)
+    except ScheduleError:
+        return None
+    # The budget is the controller's to name.
+    return held.model_copy(update={"plan": plan.model_copy(update={"budget": None})})
 
 
 def _plain(value: JsonValue) -> JsonValue:

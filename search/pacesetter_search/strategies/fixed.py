@@ -15,6 +15,7 @@ from pacesetter.schedules import Tier
 from pacesetter_search.contract import (
     Advance,
     Body,
+    BudgetChanged,
     Context,
     Event,
     JobFacts,
@@ -34,6 +35,7 @@ class Fixed(Strategy):
 
     name: ClassVar[str] = "fixed"
     tier: ClassVar[Tier] = "supported"
+    handles_budget: ClassVar[bool] = True
     text: ClassVar[str] = "the base schedule to the end of the budget"
     """What it says of its segments."""
 
@@ -47,6 +49,8 @@ class Fixed(Strategy):
         body = event.body
         if isinstance(body, Overridden):
             state = {**state, "overridden": body.active}
+        if isinstance(body, BudgetChanged):
+            state = {**state, "sent": 0}  # another plan, which is no repetition
         if state.get("overridden") or not self.decides_on(body) or not _off(state, body):
             return Advance(state)
         position = position_of(body)

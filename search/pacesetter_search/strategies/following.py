@@ -13,7 +13,7 @@ from pacesetter.protocol import (
 )
 from pacesetter.schedules import Schedule
 
-from pacesetter_search.contract import Body, JobFacts, Overridden, Registered
+from pacesetter_search.contract import Body, BudgetChanged, JobFacts, Overridden, Registered
 
 
 def position_of(body: Body) -> int:
@@ -28,7 +28,7 @@ def has_left(seq: int | None, body: Body) -> bool:
 
     A refusal is no leaving: sending the same again changes nothing.
     """
-    if seq is None or isinstance(body, Overridden):
+    if seq is None or isinstance(body, Overridden | BudgetChanged):
         return True
     if isinstance(body, FellBack):
         return body.follows != seq

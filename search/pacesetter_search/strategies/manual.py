@@ -17,6 +17,7 @@ class Manual(Fixed):
 
     name: ClassVar[str] = "manual"
     tier: ClassVar[Tier] = "supported"
+    handles_budget: ClassVar[bool] = True
     text: ClassVar[str] = "the base schedule, until a person says otherwise"
 
     def advance(self, state: State, event: Event, context: Context) -> Advance:

@@ -8,7 +8,7 @@ main line.
 """
 
 from collections.abc import Iterator
-from math import isfinite
+from math import ceil, isfinite
 from typing import Annotated, ClassVar, Literal
 
 from pacesetter.protocol import (
@@ -235,7 +235,7 @@ class WSDBranch(Strategy):
         if position >= job.budget.total:
             return
         policy = self._policy(job)
-        budget = self._next(memory, position)
+        budget = self._next(memory, position, job.budget.total)
         seq = context.next_seq
         if budget is None or not memory.may_branch:
             yield self._send(memory, seq, self._main(job, policy, position, job.budget.total, when))
@@ -307,7 +307,7 @@ class WSDBranch(Strategy):
         """Return the schedule of the whole main line."""
         policy, total = _trunk(job), job.budget.total
         if self._parameters.mode == "wsd_s":
-            for budget in self._parameters.budgets:
+            for budget in self._budgets(total):
                 decayed = self._decayed(policy, budget)
                 policy = resume_trunk(decayed, budget, length=total)
         return self._decayed(policy, total)
@@ -327,9 +327,16 @@ class WSDBranch(Strategy):
             # Branches leave no trace: the next one may begin as soon as the last one has.
             yield budget if self._parameters.mode == "wsd_s" else warmup
 
-    def _next(self, memory: _Memory, position: int) -> int | None:
+    def _budgets(self, total: int) -> tuple[int, ...]:
+        """Return the shorter budgets; a job that was cut short meanwhile may have no room for all of them."""
+        last = total - 1
+        if self._parameters.mode == "wsd_s":
+            last = total - self._length(total) - ceil(LEAST_TRUNK * total)
+        return tuple(budget for budget in self._parameters.budgets if budget <= last)
+
+    def _next(self, memory: _Memory, position: int, total: int) -> int | None:
         """Return the first budget whose decay can still begin; those that were missed are behind."""
-        for budget in self._parameters.budgets:
+        for budget in self._budgets(total):
             begin = budget if self._parameters.mode == "wsd_s" else budget - self._length(budget)
             if budget not in memory.done and begin >= position:
                 return budget

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pacesetter.protocol import JobSpec
+from pacesetter.schedules import Schedule
 from pydantic import BaseModel
 from sqlalchemy import bindparam, insert, select, update
 
@@ -35,6 +36,7 @@ COLUMNS = (
     "main_position",
     "session",
     "session_number",
+    "budget",
 )
 """What every report needs. The spec and the strategy's state are large and are loaded only to plan."""
 
@@ -42,7 +44,9 @@ _UNLOCKED = select(*(JobRow.__table__.c[column] for column in COLUMNS)).where(
     JobRow.__table__.c.id == bindparam("job_id")
 )
 _LOCKED = _UNLOCKED.with_for_update()
-_SPEC = select(JobRow.__table__.c.spec).where(JobRow.__table__.c.id == bindparam("job_id"))
+_SPEC = select(JobRow.__table__.c.spec, JobRow.__table__.c.base).where(
+    JobRow.__table__.c.id == bindparam("job_id")
+)
 _STATE = select(JobRow.__table__.c.state).where(JobRow.__table__.c.id == bindparam("job_id"))
 
 _EVENT_COLUMNS = (
@@ -83,6 +87,8 @@ class OpenJob:
     main_position: int
     session: str | None
     session_number: int
+    budget: int | None
+    """Length of the main line since it was changed; None while it is as registered."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Columns that are written as they are given here, beside the fields that changed."""
     seen: bool = False
@@ -118,12 +124,21 @@ class OpenJob:
         self.changes["unrecorded_since"] = utc_now()
 
     def load_spec(self) -> JobSpec:
-        """Return the spec of the newest session."""
+        """Return the spec of the newest session, with the budget and the base schedule as they are now."""
         row = self.tx.execute(_SPEC, {"job_id": self.id}).one()
-        return JobSpec.model_validate_json(row.spec)
+        spec = JobSpec.model_validate_json(self.changes.get("spec", row.spec))
+        return current_spec(spec, self.budget, self.changes.get("base", row.base))
+
+    def registered_spec(self) -> JobSpec:
+        """Return the spec of the newest session as its training code gave it."""
+        row = self.tx.execute(_SPEC, {"job_id": self.id}).one()
+        return JobSpec.model_validate_json(self.changes.get("spec", row.spec))
 
     def load_state(self) -> dict[str, Any]:
         """Return the strategy's state as it stands."""
+        if "state" in self.changes:
+            changed: dict[str, Any] = self.changes["state"]
+            return changed
         row = self.tx.execute(_STATE, {"job_id": self.id}).one()
         state: dict[str, Any] = row.state
         return state
@@ -191,6 +206,15 @@ class OpenJob:
             values["last_seen_at"] = utc_now()
         if values:
             self.tx.execute(update(JobRow).where(JobRow.id == self.id).values(values))
+
+
+def current_spec(spec: JobSpec, total: int | None, base: str | None) -> JobSpec:
+    """Return a spec with the budget and the base schedule (JSON) that were set since; None: as registered."""
+    if total is None:
+        return spec
+    budget = spec.budget.model_copy(update={"total": total})
+    schedule = spec.base if base is None else Schedule.model_validate_json(base)
+    return spec.model_copy(update={"budget": budget, "base": schedule})
 
 
 def lock_job(tx: Transaction, job_id: str) -> OpenJob:

@@ -9,6 +9,7 @@ from pacesetter.protocol import JobSpec, JobStatus, LedgerTotals, Segment
 from pydantic import JsonValue
 from sqlalchemy import select
 
+from pacesetter_service.budgets.history import first_base
 from pacesetter_service.database.models import EventRow, JobRow, SegmentRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.jobs import exporting
@@ -20,6 +21,7 @@ from pacesetter_service.views import EventView, JobView, LedgerView, MainLinePie
 
 
 def _view(row: Any) -> JobView:
+    spec = JobSpec.model_validate_json(row.spec)
     return JobView(
         id=row.id,
         project=row.project,
@@ -29,7 +31,8 @@ def _view(row: Any) -> JobView:
         authority=row.authority,
         strategy=row.strategy,
         overridden=row.overridden,
-        spec=JobSpec.model_validate_json(row.spec),
+        spec=spec,
+        budget=spec.budget.total if row.budget is None else row.budget,
         session=row.session,
         session_number=row.session_number,
         main_position=row.main_position,
@@ -126,7 +129,7 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
         )
         .order_by(SegmentRow.seq)
     ).all()
-    base = job.spec.base.model_dump(mode="json")
+    base = first_base(tx, job_id, job.spec)
     pieces = [MainLinePiece(0, 0, None, base, "all", "base", "the base schedule")]
     for row in rows:
         segment = Segment.model_validate_json(row.plan)
@@ -155,7 +158,9 @@ def main_line(tx: Transaction, job_id: str) -> tuple[MainLinePiece, ...]:
 def export(tx: Transaction, job_id: str, form: Format) -> str:
     """Return the main line as a text in one of the forms that other programs read. Raises NotFound, Conflict."""
     job = get_job(tx, job_id)
-    return exporting.export(form, job.name, job.spec, main_line(tx, job_id))
+    budget = job.spec.budget.model_copy(update={"total": job.budget})
+    spec = job.spec.model_copy(update={"budget": budget})
+    return exporting.export(form, job.name, spec, main_line(tx, job_id))
 
 
 def _dumped(segment: Segment) -> dict[str, JsonValue] | None:
@@ -188,7 +193,7 @@ def ledger(tx: Transaction, job_id: str) -> LedgerView:
         totals=LedgerTotals(**totals),
         redone=redone,
         planned_probe=planned_probe(tx, job_id),
-        budget=job.spec.budget.total,
+        budget=job.budget,
         overhead_cap=row.overhead_cap,
         sessions=parts,
     )

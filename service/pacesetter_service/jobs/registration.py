@@ -10,6 +10,7 @@ from pacesetter_search.contract import Registered as RegisteredEvent
 from pydantic import JsonValue
 from sqlalchemy import insert, select
 
+from pacesetter_service.budgets.changing import note_restart
 from pacesetter_service.database.models import JobRow, ProjectRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Conflict, StrategyRefused
@@ -200,20 +201,20 @@ def _open_session(job: OpenJob, spec: JobSpec) -> tuple[str, int]:
 
 
 def _known_job(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
-    known = job.load_spec()
-    _check_same(known, spec)
+    known, current = job.registered_spec(), job.load_spec()
     row = job.tx.execute(
         select(SessionRow.id, SessionRow.number).where(
             SessionRow.job == job.id, SessionRow.nonce == spec.nonce
         )
     ).one_or_none()
+    _check_same(known, spec, same_budget=row is not None)
     if row is not None:
         return Registered(
             _registration(job, row.id, row.number), is_new_job=False, is_new_session=False
         )
     if job.status in ("completed", "failed", "lost"):
         job.status = "running" if job.main_position else "registered"
-    # Budget, base schedule, strategy and seed stay those of the first registration.
+    # Strategy and seed stay those of the first registration.
     merged = spec.model_copy(
         update={
             "strategy": known.strategy,
@@ -228,19 +229,29 @@ def _known_job(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
         {"number": number, "world_size": spec.capabilities.world_size},
         session=session,
     )
+    if spec.budget != known.budget:
+        note_restart(job, known, current, session)
     plan_now(job, registry)
     job.save()
     job.tx.wakes.add(job.id)  # streams of the older session end
     return Registered(_registration(job, session, number), is_new_job=False, is_new_session=True)
 
 
-def _check_same(known: JobSpec, spec: JobSpec) -> None:
-    different = [name for name in ("budget", "base") if getattr(known, name) != getattr(spec, name)]
+def _check_same(known: JobSpec, spec: JobSpec, *, same_budget: bool) -> None:
+    """Refuse a spec of another job: training code may change its budget, with the base schedule that belongs to it."""
+    different = []
+    if known.budget.clock != spec.budget.clock:
+        different.append("clock")
+    if same_budget and known.budget.total != spec.budget.total:
+        different.append("budget")
+    if known.budget == spec.budget and known.base != spec.base:
+        different.append("base schedule")
     if different:
         raise Conflict(
             f"external_id {spec.external_id!r} belongs to a job with another {' and '.join(different)}",
             code="EXTERNAL_ID_TAKEN",
-            hint="resume with the budget and base schedule of the first start, or use another external_id",
+            hint="resume with the clock of the first start, and with its base schedule unless the budget is another; "
+            "or use another external_id",
         )
 
 

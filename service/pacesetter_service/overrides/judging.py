@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from pacesetter.judgement import Refusal, check_segment
+from pacesetter.judgement import Refusal, check_budget, check_segment
 from pacesetter.limits import Limits
-from pacesetter.protocol import JobSpec, Segment, SegmentPlan
+from pacesetter.protocol import JobSpec, Kind, Segment, SegmentPlan
 from sqlalchemy import select
 
 from pacesetter_service.database.models import SessionRow
@@ -18,6 +18,7 @@ _LIMIT_OF = {
     "BELOW_LIMIT": "min_multiplier",
     "CHANGE_TOO_FAST": "max_change_per_step",
     "SHORTER_MAIN": "allow_shorter_main",
+    "ABOVE_MAX_BUDGET": "max_budget",
     "PROBE_NOT_ALLOWED": "allow_probes",
     "PROBE_TOO_LONG": "max_probe_length",
 }
@@ -35,8 +36,44 @@ def require_executable(job: OpenJob, spec: JobSpec, plans: Sequence[SegmentPlan]
         )
 
 
+def require_budget(job: OpenJob, spec: JobSpec, total: int) -> None:
+    """Do nothing if a person may set the budget of the job to ``total``.
+
+    Raises:
+        Refused: Its client cannot, it is no change, or the limits forbid it, in the client's own words and with its
+            code.
+    """
+    clock = spec.budget.clock
+    if not spec.capabilities.budget_changes:
+        raise Refused(
+            "the job's client cannot change its budget while it runs",
+            code="NO_BUDGET_CHANGES",
+            hint="update the training code's pacesetter, or start it again with the new budget",
+        )
+    if total == spec.budget.total:
+        raise Refused(
+            f"the budget is {total} {clock} already",
+            code="BUDGET_UNCHANGED",
+            hint="give another total",
+        )
+    refusal = check_budget(
+        total,
+        spec.limits,
+        registered_total=job.registered_spec().budget.total,
+        clock=clock,
+        position=job.main_position,
+    )
+    if refusal is not None:
+        raise _refused(refusal, "main", spec.limits)
+
+
 def require_allowed(
-    job: OpenJob, spec: JobSpec, plans: Sequence[SegmentPlan], driving: dict[str, Segment | None]
+    job: OpenJob,
+    spec: JobSpec,
+    plans: Sequence[SegmentPlan],
+    driving: dict[str, Segment | None],
+    *,
+    registered_total: int | None = None,
 ) -> None:
     """Do nothing if the limits allow ``plans`` where the job stands.
 
@@ -45,6 +82,7 @@ def require_allowed(
         spec: Its spec.
         plans: What a person wants to send.
         driving: For each control set the segment that drives it now; None is the base schedule.
+        registered_total: The budget as the training code gave it, where a plan brings another one.
 
     Raises:
         Refused: They do not. The message names the limit, and the code is the one a client refuses with.
@@ -63,20 +101,23 @@ def require_allowed(
             groups=spec.groups,
             position=max(plan.start, job.main_position),
             units_per_step=step,
+            registered_total=registered_total,
         )
         if refusal is not None:
-            raise _refused(refusal, plan, spec.limits)
+            raise _refused(refusal, plan.kind, spec.limits)
 
 
-def _refused(refusal: Refusal, plan: SegmentPlan, limits: Limits) -> Refused:
+def _refused(refusal: Refusal, kind: Kind, limits: Limits) -> Refused:
     name = _LIMIT_OF.get(refusal.code)
-    if name is None:
+    if refusal.code == "BUDGET_PAST":
+        hint = "give a budget above the job's main_position, or tell the job to complete"
+    elif name is None:
         hint = "see the job's capabilities"
     elif refusal.code == "CHANGE_TOO_FAST":
         hint = "send a schedule that ramps (kind 'schedule')"
     else:
         hint = f"stay within {name}; only the training code can change its limits"
-    if name == "max_multiplier" and plan.kind == "probe" and limits.probe_max_multiplier:
+    if name == "max_multiplier" and kind == "probe" and limits.probe_max_multiplier:
         name = "probe_max_multiplier"
     limit = "" if name is None else f" (limit {name}={getattr(limits, name)})"
     return Refused(

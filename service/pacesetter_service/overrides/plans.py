@@ -1,5 +1,6 @@
 """The segments that carry out what a person asked for."""
 
+from pacesetter.feedback import AnyFeedback
 from pacesetter.protocol import (
     PERSON,
     UNLIMITED,
@@ -80,7 +81,7 @@ def _of(controls: Controls) -> str:
 def _decay(
     wish: DecayNow, spec: JobSpec, start: int, driving: dict[str, Segment | None]
 ) -> tuple[SegmentPlan, ...]:
-    present = _one_policy(spec, driving)
+    present = one_policy(spec, driving)
     policy = Schedule(
         zero=start,
         length=wish.over,
@@ -107,7 +108,7 @@ def _decay(
 def _branch(
     wish: BranchOff, spec: JobSpec, start: int, driving: dict[str, Segment | None]
 ) -> tuple[SegmentPlan, ...]:
-    present, text, total = _one_policy(spec, driving), _sentence(wish), spec.budget.total
+    present, text, total = one_policy(spec, driving), _sentence(wish), spec.budget.total
     if present.at(start) == 0.0:
         raise Refused(
             f"the rate at {start} is zero: there is nothing to decay",
@@ -134,9 +135,13 @@ def _branch(
         origin=PERSON,
     )
     rest = _main(start, total - start, present, "all", f"{text}; the main line goes on as before")
-    rules = [each.feedback for each in driving.values() if each is not None]
-    feedback = next((rule for rule in rules if rule is not None), None)
-    return branch, rest.model_copy(update={"when": "end", "feedback": feedback})
+    return branch, rest.model_copy(update={"when": "end", "feedback": feedback_of(driving)})
+
+
+def feedback_of(driving: dict[str, Segment | None]) -> AnyFeedback | None:
+    """Return the feedback rule that multiplies what drives a job, if there is one."""
+    rules = (each.feedback for each in driving.values() if each is not None)
+    return next((rule for rule in rules if rule is not None), None)
 
 
 def _data(spec: JobSpec, length: int) -> DataSource:
@@ -146,12 +151,13 @@ def _data(spec: JobSpec, length: int) -> DataSource:
     return "rewind" if rewinds else "continue"
 
 
-def _one_policy(spec: JobSpec, driving: dict[str, Segment | None]) -> Schedule:
+def one_policy(spec: JobSpec, driving: dict[str, Segment | None]) -> Schedule:
+    """Return what drives all control sets of a job. Raises Refused (``MIXED_POLICIES``) where they differ."""
     policies = [spec.base if each is None else each.policy for each in driving.values()]
     if any(policy != policies[0] for policy in policies):
         raise Refused(
             f"the control sets {', '.join(sorted(driving))} follow schedules of their own, "
-            "and one decay has one schedule",
+            "and what is asked for has one schedule for all",
             code="MIXED_POLICIES",
             hint="send each set a schedule of its own (kind 'schedule' with controls), or set them all first",
         )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pacesetter.protocol import Message, Name
 from pacesetter.schedules import Schedule
 from pacesetter.schedules.cooldowns import CooldownShape
+from pacesetter.schedules.schedule import EXACT
 from pydantic import Field
 
 Controls = Literal["all"] | Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
@@ -75,6 +76,13 @@ class BranchOff(OverrideBase):
     floor: float = Field(default=0.0, ge=0, le=1)
 
 
+class SetBudget(OverrideBase):
+    """Let the main line end at ``total`` instead: extended, or cut short."""
+
+    kind: Literal["budget"] = "budget"
+    total: int = Field(gt=0, le=EXACT)
+
+
 class BackToStrategy(OverrideBase):
     """Hand the job back to its strategy."""
 
@@ -92,6 +100,7 @@ Override = Annotated[
     | SetSchedule
     | DecayNow
     | BranchOff
+    | SetBudget
     | BackToStrategy,
     Field(discriminator="kind"),
 ]

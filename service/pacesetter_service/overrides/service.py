@@ -1,7 +1,6 @@
 """Carry out what a person asked for: as segments like any other, with the person's name in the audit trail."""
 
-from pacesetter_search.contract import Overridden
-
+from pacesetter_service.budgets.changing import set_budget
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Conflict
 from pacesetter_service.jobs.open_job import ENDED, OpenJob, lock_job
@@ -13,8 +12,10 @@ from pacesetter_service.overrides.schemas import (
     BackToStrategy,
     Override,
     RejectProposal,
+    SetBudget,
     Steering,
 )
+from pacesetter_service.overrides.telling import tell_overridden
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.decisions import store_decision
 from pacesetter_service.planning.registry import Registry
@@ -42,6 +43,8 @@ def override(tx: Transaction, job_id: str, wish: Override, registry: Registry) -
         result = proposals.reject(job, wish, registry)
     elif isinstance(wish, BackToStrategy):
         result = _hand_back(job, wish, registry)
+    elif isinstance(wish, SetBudget):
+        result = set_budget(job, wish, registry)
     else:
         result = _take_over(job, wish)
     job.save()
@@ -54,22 +57,9 @@ def _hand_back(job: OpenJob, wish: BackToStrategy, registry: Registry) -> Overri
         return OverrideResult((), job.last_event)
     job.overridden = False
     job.add_event("handed_back", {"by": wish.by, "reason": wish.reason})
-    event = _tell_strategy(job, active=False)
+    event = tell_overridden(job, active=False)
     plan_now(job, registry)
     return OverrideResult(tuple(range(last + 1, job.last_seq + 1)), event)
-
-
-def _tell_strategy(job: OpenJob, *, active: bool) -> int:
-    body = Overridden(active=active, seq=job.last_seq, position=job.main_position)
-    job.due_event = job.add_event(
-        "overridden",
-        body,
-        reducible=True,
-        session=job.session,
-        segment=job.last_seq,
-        position=job.main_position,
-    )
-    return job.due_event
 
 
 def _take_over(job: OpenJob, wish: Steering) -> OverrideResult:
@@ -91,5 +81,5 @@ def _take_over(job: OpenJob, wish: Steering) -> OverrideResult:
         segment=sent[0].seq,
         position=job.main_position,
     )
-    event = _tell_strategy(job, active=True)
+    event = tell_overridden(job, active=True)
     return OverrideResult(tuple(segment.seq for segment in sent), event)

@@ -99,7 +99,7 @@ def apply_answer(
     """Store what the strategy answered; a segment that the job cannot execute hands it to ``fixed``."""
     for line in answer.log:
         _log(job, line)
-    first = request.reduced_through == 0
+    first = any(isinstance(event.body, Registered) for event in request.events)
     for decision in answer.decisions:
         found = first_obstacle(job, decision.segments, request.facts)
         if found is not None:
@@ -109,7 +109,8 @@ def apply_answer(
         first = False
     if first:
         # A job whose strategy sends nothing at first still needs a state to go back to.
-        store_decision(job, 0, 0, dict(answer.state), sets_main=True)
+        begun = request.reduced_through
+        store_decision(job, begun, 0, dict(answer.state), sets_main=True)
     job.changes["state"] = dict(answer.state)
     job.running = answer.running
     job.reduced_through = request.through

@@ -73,8 +73,21 @@ def decision_at(job: OpenJob, position: int) -> StoredDecision | None:
     return None if row is None else StoredDecision(*tuple(row))
 
 
-def rewind(job: OpenJob, position: int) -> int:
-    """Go back to where a session resumes; return the highest ``seq`` that stays valid.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a rewind keeps.
+
+    Attributes:
+        through: The highest ``seq`` that stays valid.
+        event: The last event that the state has seen; None where nothing was decided yet.
+    """
+
+    through: int
+    event: int | None
+
+
+def rewind(job: OpenJob, position: int) -> Kept:
+    """Go back to where a session resumes; return what stays valid.
 
     The state is the one stored with the last decision at or before ``position``. What was measured on the kept main
     line since then is replayed into it when the ``rewound`` event is reduced (see ``requests.unreduced``).
@@ -83,7 +96,7 @@ def rewind(job: OpenJob, position: int) -> int:
     decision = decision_at(job, position)
     if decision is None:
         # The first decision is still being planned: nothing was sent, so nothing is taken back.
-        return job.last_seq
+        return Kept(job.last_seq, None)
     job.tx.execute(
         update(DecisionRow)
         .where(DecisionRow.job == job.id, DecisionRow.last_seq > decision.last_seq)
@@ -95,7 +108,7 @@ def rewind(job: OpenJob, position: int) -> int:
     job.strategy_version = decision.strategy_version
     job.strategy_parameters = decision.strategy_parameters
     job.changes["state"] = decision.state
-    job.overridden = job.overridden and _overridden_by(job) <= decision.last_seq
+    job.overridden = job.overridden and _was_overridden(job, decision.last_seq)
     job.running = segments.covering_main(job.tx, job.id, position)
     number = job.add_event(
         "rewound",
@@ -106,16 +119,16 @@ def rewind(job: OpenJob, position: int) -> int:
     )
     job.reduced_through = number - 1
     job.due_event = number
-    return decision.last_seq
+    return Kept(decision.last_seq, decision.event)
 
 
-def _overridden_by(job: OpenJob) -> int:
-    """Return the ``seq`` that a person sent last in taking over."""
+def _was_overridden(job: OpenJob, through: int) -> bool:
+    """Return whether a person steered when the segments up to ``through`` had been sent."""
     body = job.tx.execute(
         select(EventRow.body)
-        .where(EventRow.job == job.id, EventRow.type == "overridden")
+        .where(EventRow.job == job.id, EventRow.type == "overridden", EventRow.segment <= through)
         .order_by(EventRow.number.desc())
         .limit(1)
-    ).scalar_one()
-    seq: int = json.loads(body)["seq"]
-    return seq
+    ).scalar_one_or_none()
+    active: bool = body is not None and json.loads(body)["active"]
+    return active

@@ -65,8 +65,13 @@ def _shape_obstacle(plan: SegmentPlan, facts: Facts) -> str | None:
     missing = sorted(plan.policy.body.families_used() - set(families)) if families else []
     if missing:
         return f"its schedule family {missing[0]!r} is unknown to the job's client"
-    if plan.kind == "main" and plan.start >= facts.budget.total:
-        return f"a main segment at {plan.start}, and the budget ends at {facts.budget.total}"
+    total = facts.budget.total
+    if plan.kind == "main" and plan.start >= total:
+        return f"a main segment at {plan.start}, and the budget ends at {total}"
+    if plan.kind == "main" and plan.end > total:
+        return f"a main segment that ends at {plan.end}, and the budget ends at {total}"
+    if plan.budget not in (None, total):
+        return f"it sets the budget to {plan.budget}, which is for people and for the training code"
     return None
 
 

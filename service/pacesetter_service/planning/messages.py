@@ -22,13 +22,14 @@ from pacesetter.protocol import (
     Workload,
 )
 from pacesetter.schedules import Schedule
-from pacesetter_search.contract import JobFacts, Overridden, Registered, Rewound
+from pacesetter_search.contract import BudgetChanged, JobFacts, Overridden, Registered, Rewound
 from pydantic import Field, JsonValue
 
 EventBody = Annotated[
     Registered
     | Rewound
     | Overridden
+    | BudgetChanged
     | Measurements
     | Acknowledgement
     | SegmentEnded

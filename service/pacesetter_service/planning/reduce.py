@@ -9,7 +9,7 @@ from pacesetter.protocol import (
     SegmentEnded,
     SessionBegan,
 )
-from pacesetter_search.contract import Body, Context, Event, Rewound, State, Strategy
+from pacesetter_search.contract import Body, BudgetChanged, Context, Event, Rewound, State, Strategy
 
 from pacesetter_service.planning.messages import (
     LogLine,
@@ -35,7 +35,7 @@ def position_after(position: int, body: Body) -> int:
     """Return the main-line position once ``body`` has happened, as far as it says."""
     if isinstance(body, SegmentEnded):
         return body.main_position
-    if isinstance(body, FellBack | SessionBegan | Rewound):
+    if isinstance(body, FellBack | SessionBegan | Rewound | BudgetChanged):
         return body.position
     return position
 

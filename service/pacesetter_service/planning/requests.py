@@ -151,13 +151,12 @@ def build_request(job: OpenJob) -> PlanRequest:
     facts = Facts.of(spec, job.authority, job.overhead_cap)
     place = Place(number=job.reduced_through)
     events, rest = _some_events(job.tx, job.id, place, job.last_event)
-    state = job.changes["state"] if "state" in job.changes else job.load_state()
     return PlanRequest(
         job=job.id,
         strategy=job.strategy,
         parameters=job.strategy_parameters,
         facts=facts,
-        state=state,
+        state=job.load_state(),
         events=events,
         session=job.session,
         reduced_through=job.reduced_through,

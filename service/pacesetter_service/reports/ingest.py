@@ -18,6 +18,8 @@ from pacesetter.protocol import (
 )
 from sqlalchemy import bindparam, select, update
 
+from pacesetter_service.budgets.rewinding import renew_budget
+from pacesetter_service.budgets.withdrawing import after_end, after_refusal
 from pacesetter_service.database.models import JobRow, SessionRow
 from pacesetter_service.database.prepared import Prepared
 from pacesetter_service.database.store import Transaction
@@ -217,13 +219,14 @@ class Ingest:
         elif isinstance(record, FellBack | Finished):
             self._move(record.position)
         if self.is_current and not resumes and self._decides(record):
-            self.job.due_event = number
+            self.job.due_event = max(number, self.job.due_event)
         if self.is_current and isinstance(record, Finished):
             self._after_finished(record)
 
     def _after_finished(self, record: Finished) -> None:
         if self.job.status not in ENDED:
             self.job.status = "completed" if record.completed else "failed"
+            after_end(self.job, record, self.registry)
             self.job.tx.wakes.add(self.job.id)
         if self.job.status != "cancelled":
             self.job.mark_ended()
@@ -253,7 +256,9 @@ class Ingest:
             return
         self._move(record.position)
         if self.session.number > 1:
-            self.session.kept_through = rewind(self.job, record.position)
+            kept = rewind(self.job, record.position)
+            kept = renew_budget(self.job, kept, record.position, self.registry)
+            self.session.kept_through = kept.through
             if self.job.status == "cancelled":
                 # The rewind took the stop back. A queue that starts the process again does not undo the cancelling.
                 send_stop(self.job, "the job was cancelled before this start of it")
@@ -271,6 +276,7 @@ class Ingest:
             status=record.status,
             applied_position=record.position if record.status == "applied" else None,
         )
+        after_refusal(self.job, record, self.registry)
         for group in record.groups:
             off = abs(group.lr_after - group.lr_announced)
             if group.verification != "mismatch" and off <= LR_TOLERANCE * abs(group.lr_announced):

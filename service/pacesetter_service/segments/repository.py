@@ -90,13 +90,17 @@ def checkpoint_names(tx: Transaction, job: str) -> set[str]:
 def send(
     job: OpenJob, plans: Sequence[SegmentPlan], after: int, *, proposed: bool
 ) -> tuple[Segment, ...]:
-    """Number the plans, each after the one before, and store them; the job is woken for what it may see."""
+    """Number the plans, each after the one before, and store them; the job is woken for what it may see.
+
+    Where the budget was changed, every main segment carries it: one of them is the first that the job takes up.
+    """
     expire_proposals(job)
     segments = []
     for plan in plans:
         job.last_seq += 1
+        budget = job.budget if plan.kind == "main" else None
         # `model_dump` and back rather than `model_copy`: a Segment is not a SegmentPlan.
-        segment = Segment(seq=job.last_seq, after=after, **dict(plan))
+        segment = Segment(seq=job.last_seq, after=after, **{**dict(plan), "budget": budget})
         segments.append(segment)
         after = segment.seq
     job.tx.execute(_INSERT, [_row(job.id, item, proposed) for item in segments])

@@ -20,6 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.client.run.ranked_budgets import SCENARIOS as BUDGETS
 from tests.client.run.ranked_feedback import regulated
 from tests.client.run.ranked_guard import SCENARIOS as GUARDED_MAIN_LINES
 from tests.support.ranks import leave_group
@@ -190,7 +191,7 @@ def main() -> None:
         "sharded": sharded(),
         "regulated": regulated(),
         "shared": shared(),
-        **{each.__name__: each() for each in GUARDED_MAIN_LINES},
+        **{each.__name__: each() for each in (*GUARDED_MAIN_LINES, *BUDGETS)},
     }
     out.write_text(json.dumps(results))
     leave_group()

@@ -159,6 +159,24 @@ def test_a_run_resumed_after_a_stop_is_guarded_on_all_ranks(ranks: Seen) -> None
     assert walked(ranks, "resumed") == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "total", "taken_up"),
+    [("extended", 30, 12), ("cut_short", 17, 12), ("extended_at_the_end", 26, 20)],
+)
+def test_a_changed_budget_holds_on_all_ranks_from_the_same_step(
+    ranks: Seen, name: str, total: int, taken_up: int
+) -> None:
+    rows = walked(ranks, name)
+    # Exchanges are due four steps apart: told during the sixth step, sent after eight, taken up after twelve.
+    expected = [0.1 * (1 - at / 20) for at in range(taken_up)]
+    expected += [0.1 * (1 - at / total) for at in range(taken_up, total)]
+    assert [at for at, _ in rows] == list(range(total))
+    assert [rate for _, rate in rows] == pytest.approx(expected)
+    for seen in (each[name] for each in ranks):
+        assert seen["budget"] == total
+        assert (seen["state"]["registered"], seen["state"]["total"]) == (20, total)
+
+
 def test_an_exchange_carries_whole_numbers_exactly_beside_means(ranks: Seen) -> None:
     for seen in (each["carried"] for each in ranks):
         assert [numbers for numbers, _ in seen] == [[2**53 - 1, 0, 3]] * 3

@@ -154,7 +154,7 @@ def test_a_batch_in_hand_comes_again_after_a_resume() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"total": 7}, "budget"),
+        ({"clock": "tokens"}, "same clock"),
         ({"version": 99}, "version"),
         ({"external_id": "other"}, "external_id"),
         ({"base_lrs": {"optimizer/other": 0.1}}, "groups"),

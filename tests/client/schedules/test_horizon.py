@@ -14,6 +14,7 @@ from pacesetter.schedules import (
     Step,
     Table,
     Warmup,
+    convex_bound,
 )
 from pacesetter.schedules.horizon import branch_decay, extend, join, resume_trunk
 
@@ -118,16 +119,49 @@ def test_wsd_takes_another_cooldown_that_begins_after_the_present_position() -> 
         extend(TRUNK, 2000, 800, cooldown=0.2)
 
 
-@pytest.mark.parametrize("body", [Cosine(), Linear(), WSD(cooldown=0.9, shape="square")])
-def test_a_decay_under_way_falls_in_a_line_to_where_it_would_have_ended(body: Cosine) -> None:
+DECAYS = (Cosine(), Linear(), WSD(cooldown=0.9, shape="square"))
+
+
+@pytest.mark.parametrize("body", DECAYS)
+def test_without_a_re_warm_up_a_decay_falls_in_a_line_to_where_it_would_have_ended(
+    body: Cosine,
+) -> None:
     schedule = Schedule(zero=7, length=1000, peak=0.8, floor=0.1, warmup=RISE, body=body)
-    longer = extend(schedule, 2000, 507)
+    longer = extend(schedule, 2000, 507, rewarmup=0)
     before = np.arange(0.0, 508.0)
     level = schedule.at(507)
 
     np.testing.assert_allclose(longer.over(before), schedule.over(before), rtol=1e-14)
     assert longer.end == 2007
     assert values(longer, 1257, 2007) == pytest.approx([(level + 0.08) / 2, 0.08], rel=1e-14)
+
+
+@pytest.mark.parametrize("body", [Cosine(), Linear()])
+def test_a_decay_under_way_goes_back_to_a_line_over_the_whole_new_length(body: Cosine) -> None:
+    schedule = Schedule(zero=7, length=1000, peak=0.8, floor=0.1, warmup=RISE, body=body)
+    longer = extend(schedule, 2000, 507)
+    whole = Schedule(zero=7, length=2000, peak=0.8, floor=0.1, warmup=RISE, body=Linear())
+    before, after = np.arange(0.0, 508.0), np.arange(522.0, 2008.0)
+
+    np.testing.assert_allclose(longer.over(before), schedule.over(before), rtol=1e-14)
+    np.testing.assert_allclose(longer.over(after), whole.over(after), rtol=1e-12)
+    # It rises over a hundredth of the 1500 that remain.
+    assert longer.at(514.5) == pytest.approx((schedule.at(507) + whole.at(522)) / 2, rel=1e-12)
+
+
+def test_a_decay_that_stands_higher_than_that_line_falls_from_where_it_stands() -> None:
+    schedule = Schedule(length=1000, body=WSD(cooldown=0.2))
+    longer = extend(schedule, 1500, 850)
+
+    assert values(longer, 850, 1175, 1500) == pytest.approx([0.75, 0.375, 0.0])
+
+
+def test_the_re_warm_up_takes_as_long_as_it_is_told() -> None:
+    schedule = Schedule(length=1000, body=Linear())
+
+    assert values(extend(schedule, 2000, 500, rewarmup=100), 500, 550, 600, 1300) == pytest.approx(
+        [0.5, 0.6, 0.7, 0.35]
+    )
 
 
 def test_steps_keep_the_milestones_passed_and_lay_the_others_anew() -> None:
@@ -181,7 +215,10 @@ def test_of_a_join_the_last_piece_is_extended() -> None:
     decayed = branch_decay(TRUNK, 600, 200, "linear")
     longer = extend(decayed, 1200, 700)
 
-    assert values(longer, 600, 650, 700, 950, 1200) == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+    # Back to the line from 600 on, over a hundredth of the 500 that remain.
+    assert values(longer, 600, 650, 700, 705, 900, 1200) == pytest.approx(
+        [1.0, 0.75, 0.5, 0.825, 0.5, 0.0]
+    )
     assert values(extend(decayed, 1200, 300), 600, 900, 1200) == pytest.approx([1.0, 0.5, 0.0])
 
 
@@ -203,7 +240,7 @@ def test_the_same_length_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("length", "at", "message"),
     [
-        (999, 10, "shorter than the present 1,000; end earlier with branch_decay"),
+        (999, 10, "shorter than the present 1,000; make it so with shorten"),
         (2000, 1001, "past the end at 1,000"),
         (2000, 1000, "is zero and would stay there; go back to an earlier checkpoint"),
     ],
@@ -354,7 +391,28 @@ def test_by_the_convex_bound_a_line_from_the_present_rate_beats_a_new_cosine(
     steps = np.arange(float(length))
     scale = 0.05 * (500 / 1000) ** -0.5
 
-    line = bound(extend(old, length, at).over(steps), scale)
+    line = bound(extend(old, length, at, rewarmup=0).over(steps), scale)
     assert line < bound(join(old, rest, at).over(steps), scale)
     if share <= 0.5:
         assert line < bound(join(old, late, at).over(steps), scale)
+
+
+@pytest.mark.parametrize("family", [Linear(), Cosine()])
+@pytest.mark.parametrize("times", [1.5, 2.0, 4.0])
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_by_the_convex_bound_a_re_warm_up_ends_near_a_run_that_was_as_long_from_the_start(
+    family: Linear, times: float, rate: float
+) -> None:
+    """At the best base rate for the new length and at half of it; a line from the present rate ends far above."""
+    old = Schedule(length=500, warmup=Warmup(length=25), body=family)
+    length = round(times * 500)
+    planned = old.model_copy(update={"length": length, "body": Linear()})
+    steps = np.arange(float(length))
+    scale = rate * convex_bound(planned.over(steps)).best_base_lr
+    least = bound(planned.over(steps), scale)
+
+    for at, most in ((125, 0.02), (250, 0.04), (375, 0.12)):
+        risen = bound(extend(old, length, at).over(steps), scale)
+        line = bound(extend(old, length, at, rewarmup=0).over(steps), scale)
+        assert risen < (1 + most) * least
+        assert risen <= line

@@ -127,7 +127,7 @@ def test_an_extended_schedule_is_followed_from_the_next_step_on() -> None:
     steps(held, scheduler, 5)
     scheduler.schedule = extend(LINE, 15, 5)
 
-    assert np.ravel(steps(held, scheduler, 3)) == pytest.approx([0.5, 0.45, 0.4])
+    assert np.ravel(steps(held, scheduler, 3)) == pytest.approx([0.5, 0.6, 8 / 15])
 
 
 def test_a_state_of_other_groups_is_refused() -> None:

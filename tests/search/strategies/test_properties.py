@@ -21,6 +21,7 @@ from pacesetter.protocol import (
 )
 from pacesetter_search.contract import (
     Body,
+    BudgetChanged,
     Context,
     Event,
     JobFacts,
@@ -109,6 +110,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Notice, **place, level=st.just("info"), code=st.just("X"), detail=st.just("")),
     st.builds(Rewound, position=positions),
     st.builds(Overridden, active=st.booleans(), seq=segments, position=positions),
+    st.builds(
+        BudgetChanged,
+        total=st.just(TOTAL),  # what the facts say by then
+        before=st.integers(1, 2 * TOTAL),
+        position=positions,
+    ),
     st.builds(Registered),
     st.builds(Finished, **place),
 )

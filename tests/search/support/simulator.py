@@ -23,6 +23,7 @@ from pacesetter.protocol import (
     ParameterGroup,
     Segment,
     SegmentEnded,
+    SegmentPlan,
     SessionBegan,
 )
 from pacesetter.run import effects as fx
@@ -94,6 +95,8 @@ class Controller:
     states: list[State] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
     running: int = 0
+    budget: int | None = None
+    """What every main segment carries once the budget was changed."""
 
     def __post_init__(self) -> None:
         self.state = self.strategy.initial(self.facts)
@@ -115,13 +118,19 @@ class Controller:
         after = self.running
         decided = []
         for plan in step.segments:
-            seq = len(self.segments) + 1
-            segment = Segment(**plan.model_dump(by_alias=True), seq=seq, after=after)
-            self.segments.append(segment)
-            self.states.append(step.state)
-            decided.append(segment)
-            after = seq
+            decided.append(self.send(plan, after))
+            after = decided[-1].seq
         return decided
+
+    def send(self, plan: SegmentPlan, after: int) -> Segment:
+        """Number a plan."""
+        if plan.kind == "main" and self.budget is not None:
+            plan = plan.model_copy(update={"budget": self.budget})
+        seq = len(self.segments) + 1
+        segment = Segment(**plan.model_dump(by_alias=True), seq=seq, after=after)
+        self.segments.append(segment)
+        self.states.append(self.state)
+        return segment
 
 
 @dataclass
@@ -151,6 +160,7 @@ class SimulatedJob:
     def __post_init__(self) -> None:
         self.controller = Controller(self.strategy, self.facts)
         self.follower = Follower(base_segment(self.facts.base, self.facts.budget.total))
+        self.registered = self.facts.budget.total
         self.inbox: list[tuple[int, Segment]] = []
         self.rows: list[tuple[float | None, ...]] = []
         self.main_losses: list[float] = []
@@ -251,7 +261,8 @@ class SimulatedJob:
             segment,
             facts.limits,
             current_multiplier=self.follower.main.policy.at(self.follower.main_position),
-            budget_total=facts.budget.total,
+            budget_total=self.follower.total,
+            registered_total=self.registered,
             clock=facts.budget.clock,
             base_schedule=facts.base,
             capabilities=facts.capabilities,

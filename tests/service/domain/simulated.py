@@ -24,7 +24,7 @@ from pacesetter.protocol import (
 from pacesetter.schedules import Schedule
 from pacesetter_service.controller import Controller
 
-STEERABLE = Capabilities(rollback="memory", rewind_batches=100, validate_=True)
+STEERABLE = Capabilities(rollback="memory", rewind_batches=100, validate_=True, budget_changes=True)
 
 
 def spec(total: int = 100, strategy: str | None = "ladder", **fields: Any) -> JobSpec:
@@ -56,6 +56,8 @@ class SimulatedJob:
     spec: JobSpec
     cut: int = 5
     position: int = 0
+    total: int = 0
+    """Where the main line ends; 0: as registered."""
     job: str = ""
     session: str = ""
     running: Segment | None = None
@@ -72,11 +74,13 @@ class SimulatedJob:
 
     async def start(self, *, project: str = "default") -> "SimulatedJob":
         """Register, and say where the session begins."""
+        self.total = self.total or self.spec.budget.total
         registered = await self.controller.register(self.spec, project=project)
         self.job = registered.registration.job
         self.session = registered.registration.session
         self._receive(registered.registration.segments)
         if not self.received and self.spec.strategy.name in (
+            "slow_fixed",
             "slow_ladder",
             "slow_raising",
             "deadly",
@@ -101,9 +105,13 @@ class SimulatedJob:
         kept = [s for s in self.received.values() if s.seq <= limit or s.seq in new]
         # What is superseded is forgotten, or it would be taken up once its turn comes.
         self.received = {segment.seq: segment for segment in kept}
+        # What is new is taken up as any other, and acknowledged.
         mains = [s for s in kept if s.kind == "main" and s.start <= self.position]
+        mains = [s for s in mains if s.seq not in new]
         self.running = max(mains, key=lambda s: s.seq) if mains else None
-        following = [s for s in kept if s.after == self.running_seq]
+        self._take_budget()
+        newer = [s for s in kept if s.seq > self.running_seq]
+        following = [s for s in newer if self._descends(self.running_seq, s.after)]
         self.pending = following[-1] if following else None
 
     def _next(self) -> int:
@@ -152,8 +160,7 @@ class SimulatedJob:
 
     async def run(self, until: int | None = None) -> None:
         """Train the main line to ``until`` (the budget), through every probe on the way."""
-        goal = self.spec.budget.total if until is None else until
-        while self.position < goal:
+        while self.position < (self.total if until is None else until):
             if self.pending is None:
                 await self.poll()
             while self.pending is not None and self.pending.when == "now":
@@ -161,7 +168,7 @@ class SimulatedJob:
                     await self._probe_while_asked()
                 else:
                     await self._enter()
-            end = min(goal, self._main_end())
+            end = min(self.total if until is None else until, self._main_end())
             await self._train(self.position, end - self.position, "main")
             self.position = end
             if self.running is not None and end == self.running.end:
@@ -175,7 +182,11 @@ class SimulatedJob:
     def _main_end(self) -> int:
         if self.running is not None and self.running.end > self.position:
             return self.running.end
-        return self.spec.budget.total
+        return self.total
+
+    def _take_budget(self) -> None:
+        if self.running is not None and self.running.budget is not None:
+            self.total = self.running.budget
 
     async def poll(self) -> None:
         """Look for segments beside the replies, as the stream would deliver them."""
@@ -240,6 +251,7 @@ class SimulatedJob:
     async def _enter(self) -> None:
         assert self.pending is not None
         self.running, self.pending = self.pending, None
+        self._take_budget()
         await self.send(
             Acknowledgement(
                 number=self._next(),

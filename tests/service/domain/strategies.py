@@ -224,6 +224,35 @@ class Deadly(SlowLadder):
         return super()._probe_ended(state, body, context)
 
 
+class SlowFixed(Fixed):
+    """The base schedule, decided in the planning process."""
+
+    name: ClassVar[str] = "slow_fixed"
+    slow: ClassVar[bool] = True
+
+
+class Greedy(Strategy):
+    """Sets a budget of its own."""
+
+    name: ClassVar[str] = "greedy"
+
+    def initial(self, job: JobFacts) -> State:
+        return {}
+
+    def advance(self, state: State, event: Event, context: Context) -> Advance:
+        if not isinstance(event.body, Registered):
+            return Advance(state)
+        plan = SegmentPlan(
+            kind="main",
+            start=0,
+            length=100,
+            budget=200,
+            policy=Schedule(length=200),
+            reason=Reason(text="twice as long"),
+        )
+        return Advance(state, (plan,))
+
+
 class Halving(Strategy):
     """Asks for half the rate, and for half of that wherever the answer is no."""
 
@@ -257,7 +286,7 @@ class Halving(Strategy):
 _ALL: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        *(Fixed, Manual, Halving, Finding, Ladder, SlowLadder),
+        *(Fixed, SlowFixed, Manual, Greedy, Halving, Finding, Ladder, SlowLadder),
         *(Threads, Raising, SlowRaising, Deadly),
     )
 }

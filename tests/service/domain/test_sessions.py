@@ -57,12 +57,11 @@ async def test_projects_keep_their_external_ids_apart(controller: Controller) ->
 @pytest.mark.parametrize(
     "other",
     [
-        {"budget": Budget(total=200), "base": Schedule(length=100)},
         {"budget": Budget(total=100, clock="tokens")},
         {"base": Schedule(length=100, peak=0.5)},
     ],
 )
-async def test_another_budget_clock_or_base_is_a_conflict(
+async def test_another_clock_or_another_base_for_the_same_budget_is_a_conflict(
     controller: Controller, other: dict[str, Any]
 ) -> None:
     await controller.register(spec())

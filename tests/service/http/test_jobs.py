@@ -1,5 +1,6 @@
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -33,15 +34,37 @@ async def test_another_nonce_opens_a_new_session_of_the_same_job(
     assert old["segments"] == []
 
 
-async def test_another_budget_under_the_same_name_is_a_conflict_with_a_hint(
-    client: httpx.AsyncClient,
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"nonce": "start-2", "budget": {"clock": "tokens", "total": 2000}}, "another clock"),
+        ({"nonce": "start-2", "base": {"length": 1000, "peak": 0.5}}, "another base schedule"),
+        ({"budget": {"clock": "steps", "total": 2000}}, "another budget"),
+    ],
+)
+async def test_what_makes_another_job_is_a_conflict_with_a_hint(
+    client: httpx.AsyncClient, other: dict[str, Any], words: str
 ) -> None:
     await register(client)
-    reply = await client.post(
-        "/v1/jobs", json=spec(nonce="start-2", budget={"clock": "steps", "total": 2000})
-    )
-    assert reply.status_code == 409
+    reply = await client.post("/v1/jobs", json=spec(**other))
+    assert (reply.status_code, reply.json()["code"]) == (409, "EXTERNAL_ID_TAKEN")
+    assert words in reply.json()["detail"]
     assert reply.json()["hint"]
+
+
+async def test_a_start_with_another_budget_is_a_new_session_that_has_it(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await register(client)
+    longer = spec(nonce="start-2", budget={"clock": "steps", "total": 2000})
+    reply = await client.post("/v1/jobs", json=longer)
+    assert (reply.status_code, reply.json()["session_number"]) == (201, 2)
+    job = (await client.get(f"/v1/jobs/{first['job']}")).json()
+    assert (job["budget"], job["spec"]["budget"]["total"]) == (2000, 2000)
+    events = (await client.get(f"/v1/jobs/{first['job']}/events?type=budget")).json()["events"]
+    assert [(e["body"]["cause"], e["body"]["before"], e["body"]["total"]) for e in events] == [
+        ("restart", 1000, 2000)
+    ]
 
 
 async def test_validate_only_stores_nothing(client: httpx.AsyncClient) -> None:
@@ -72,7 +95,7 @@ async def test_an_idempotency_key_with_another_body_is_422(client: httpx.AsyncCl
 async def test_a_failed_request_gives_its_key_back(client: httpx.AsyncClient) -> None:
     key = {"idempotency-key": "abc"}
     await register(client)
-    conflict = spec(nonce="start-2", budget={"total": 5})
+    conflict = spec(nonce="start-2", budget={"clock": "tokens", "total": 5})
     for _ in range(2):
         assert (await client.post("/v1/jobs", json=conflict, headers=key)).status_code == 409
     assert (await client.post("/v1/jobs", json=spec(), headers=key)).status_code == 200
@@ -247,6 +270,49 @@ async def test_a_person_overrides_and_hands_back(client: httpx.AsyncClient) -> N
     assert (await client.get(path)).json()["overridden"] is False
 
 
+async def test_a_person_extends_a_job_that_lets_others_do_so(client: httpx.AsyncClient) -> None:
+    able = {"capabilities": {"budget_changes": True}, "limits": {"max_budget": 1500}}
+    registration = await register(client, **able)
+    await send(client, registration, began(), rows(2))
+    path = f"/v1/jobs/{registration['job']}"
+    wish = {"kind": "budget", "total": 1500, "by": "ann", "reason": "more data"}
+    sent = await client.post(f"{path}/overrides", json=wish)
+    assert sent.status_code == 201
+    newest = (await client.get(f"{path}/segments")).json()["segments"][-1]
+    assert [newest["seq"]] == sent.json()["segments"]
+    assert (newest["budget"], newest["start"] + newest["length"]) == (1500, 1500)
+    job = (await client.get(path)).json()
+    assert (job["budget"], job["spec"]["budget"]["total"], job["overridden"]) == (1500, 1000, False)
+    assert (await client.get(f"{path}/ledger")).json()["budget"] == 1500
+    (event,) = (await client.get(f"{path}/events?type=budget")).json()["events"]
+    assert event["number"] == sent.json()["event"]
+    assert (event["body"]["by"], event["body"]["reason"]) == ("ann", "more data")
+
+
+@pytest.mark.parametrize(
+    ("changes", "total", "code", "words"),
+    [
+        ({"capabilities": {}}, 1500, "NO_BUDGET_CHANGES", "start it again with the new budget"),
+        ({}, 1501, "ABOVE_MAX_BUDGET", "stay within max_budget"),
+        ({}, 999, "SHORTER_MAIN", "stay within allow_shorter_main"),
+        ({}, 1000, "BUDGET_UNCHANGED", "another total"),
+        ({}, 0, "INVALID_REQUEST", "/openapi.json"),
+        ({}, 2**53 + 1, "INVALID_REQUEST", "/openapi.json"),
+    ],
+)
+async def test_a_budget_that_cannot_be_is_refused_with_what_to_do(
+    client: httpx.AsyncClient, changes: dict[str, Any], total: int, code: str, words: str
+) -> None:
+    able = {"capabilities": {"budget_changes": True}, "limits": {"max_budget": 1500}}
+    registration = await register(client, **{**able, **changes})
+    await send(client, registration, began(), rows(2))
+    path = f"/v1/jobs/{registration['job']}"
+    reply = await client.post(f"{path}/overrides", json={"kind": "budget", "total": total})
+    assert (reply.status_code, reply.json()["code"]) == (422, code)
+    assert words in reply.json()["hint"]
+    assert (await client.get(path)).json()["budget"] == 1000
+
+
 async def test_a_report_sent_twice_counts_once(client: httpx.AsyncClient) -> None:
     registration = await register(client)
     for _ in range(2):
@@ -297,6 +363,7 @@ async def test_strategies_are_listed_with_what_a_user_needs_to_choose_one(
     tuning = found["zero_tuning"]
     assert tuning["tier"] in ("recommended", "supported")
     assert (tuning["default_cap"], "300 steps" in tuning["needs"]) == (0.15, True)
+    assert (tuning["handles_budget"], found["fixed"]["handles_budget"]) == (False, True)
     assert tuning["parameters"]["properties"]["trust"]["default"] == 0.5
     assert tuning["summary"].startswith("Finds the peak learning rate")
     objectives = found["autolrs"]["parameters"]["anyOf"]

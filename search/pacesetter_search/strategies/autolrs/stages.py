@@ -67,6 +67,14 @@ def layout(job: JobFacts, parameters: AutoLRSParameters) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def reaching(stages: tuple[Stage, ...], total: int) -> tuple[Stage, ...]:
+    """Return stages that end with a budget that was changed meanwhile: those before its end, the last cut or longer."""
+    kept = [stage for stage in stages if stage.start < total]
+    if kept:
+        kept[-1] = Stage(kept[-1].start, total - kept[-1].start)
+    return tuple(kept)
+
+
 def probe_length(stage: Stage, job: JobFacts, parameters: AutoLRSParameters) -> int:
     """Return how long a probe of ``stage`` is: a tenth of it, within the bounds that the job sets."""
     length = max(stage.length // PROBES_A_STAGE, shortest_probe(job, parameters))

@@ -49,6 +49,7 @@ from pacesetter_search.strategies.autolrs.stages import (
     Stage,
     first_stage_start,
     layout,
+    reaching,
     shortest_probe,
 )
 from pacesetter_search.strategies.horizon import Horizon
@@ -284,4 +285,5 @@ def _overridden(body: Overridden, memory: Memory, decision: Decision) -> None:
     if body.active:
         memory.void()
     else:
+        memory.stages = reaching(memory.stages, decision.job.budget.total)
         decision.replan(body.position)

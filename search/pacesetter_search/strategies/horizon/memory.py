@@ -2,7 +2,9 @@
 
 from typing import Literal
 
+from pacesetter.errors import ScheduleError
 from pacesetter.schedules import Schedule
+from pacesetter.schedules.horizon import for_budget
 from pydantic import BaseModel, ConfigDict
 
 from pacesetter_search.contract import State
@@ -56,6 +58,8 @@ class Memory(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=False)
 
     marks: tuple[int, ...] = ()
+    total: int = 0
+    """The budget that was planned for; 0 in a state of before budgets could change."""
     mark: int = 0
     """Index of the next position to decide at; ``len(marks)`` once all are past."""
     line: list[Stretch] = []
@@ -104,6 +108,19 @@ class Memory(BaseModel):
             start = max(sent.start, position)
             self.line = [one for one in self.line if one.start < start]
             self.line.append(Stretch(start=start, policy=sent.policy))
+
+    def fit(self, total: int, position: int, base: Schedule) -> None:
+        """Note that the main line, which a person steered to another budget, is to be followed from ``position``."""
+        before, self.total = self.total, total
+        if before in (0, total):
+            return
+        self.marks = tuple(mark for mark in self.marks if mark < total)
+        try:
+            policy = for_budget(self.policy(base), total, position, before=before)
+        except ScheduleError:
+            policy = base  # it has run out, and leads nowhere
+        self.line = [one for one in self.line if one.start < position]
+        self.line.append(Stretch(start=position, policy=policy))
 
     def void(self) -> None:
         """Forget every segment that was sent and is not over. What they were to cost stays spent."""

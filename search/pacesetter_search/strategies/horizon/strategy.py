@@ -57,7 +57,8 @@ class Horizon(Strategy):
         total = job.budget.total
         warm = job.base.zero + job.base.extent.warmup
         marks = sorted({int(share * total) for share in self._parameters.decide_at})
-        return Memory(marks=tuple(mark for mark in marks if warm < mark < total)).document()
+        inside = tuple(mark for mark in marks if warm < mark < total)
+        return Memory(marks=inside, total=total).document()
 
     def advance(self, state: State, event: Event, context: Context) -> Advance:
         """Fold in measurements; at a declared position, at the end of a probe, or when a plan failed, decide."""
@@ -208,4 +209,5 @@ def _overridden(body: Overridden, memory: Memory, decision: Decision) -> None:
     if body.active:
         memory.void()
     else:
+        memory.fit(decision.job.budget.total, body.position, decision.job.base)
         decision.replan(body.position)

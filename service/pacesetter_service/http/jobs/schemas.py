@@ -21,6 +21,8 @@ class JobReply(Reply):
     strategy: str
     overridden: bool
     spec: JobSpec
+    budget: int
+    """Where the main line ends, in the job's clock: as registered, or as it was changed since."""
     session: str | None
     session_number: int
     main_position: int

@@ -76,6 +76,8 @@ class StrategyReply(Reply):
     needs: str
     default_cap: float
     """Probe steps over the budget that it may take where the job says nothing."""
+    handles_budget: bool
+    """Whether it plans anew where the budget changes; for others what runs is extended, and the job is overridden."""
     parameters: dict[str, JsonValue]
     """A JSON schema."""
 
@@ -93,6 +95,7 @@ def _described(strategy: type[Strategy]) -> StrategyReply:
         summary=strategy.about(),
         needs=strategy.needs,
         default_cap=strategy.default_cap,
+        handles_budget=strategy.handles_budget,
         parameters=strategy.parameters_schema(),
     )
 

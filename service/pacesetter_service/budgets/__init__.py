@@ -1,0 +1,1 @@
+"""Budgets that change while a job runs."""
