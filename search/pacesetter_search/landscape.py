@@ -1,5 +1,6 @@
 """How much worse a run ends at a rate ``d`` octaves from the best one."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ _LARGEST_EXPONENT = 40.0
 
 
 def rise(
-    octaves: FloatArray, curvature: FloatArray, asymmetry: FloatArray, ceiling: float
+    octaves: FloatArray, curvature: FloatArray, asymmetry: FloatArray, ceiling: float | FloatArray
 ) -> FloatArray:
     """Return the rise of the loss ``octaves`` away from the optimum, in units of the score (log loss as a rule).
 
@@ -24,7 +25,7 @@ def rise(
         octaves: ``log2`` of the rate minus ``log2`` of the best one.
         curvature: Second derivative at the optimum, broadcast against ``octaves``.
         asymmetry: Above 0; the larger, the worse is too high a rate than too low a one.
-        ceiling: Above 0.
+        ceiling: Above 0; may be of the same shape.
     """
     exponent = np.minimum(asymmetry * octaves, _LARGEST_EXPONENT)
     free = curvature / asymmetry**2 * (np.expm1(exponent) - exponent)
@@ -32,7 +33,16 @@ def rise(
     return saturated
 
 
-def divergence(octaves: FloatArray, offset: float, width: float) -> FloatArray:
-    """Return the probability that a run ``octaves`` above the optimum diverges: ``logistic((d - offset) / width)``."""
-    probability: FloatArray = 0.5 * (1.0 + np.tanh((octaves - offset) / (2.0 * width)))
+def divergence(octaves: FloatArray, thresholds: Sequence[tuple[float, float, float]]) -> FloatArray:
+    """Return the probability that a run ``octaves`` above the optimum diverges: that its threshold lies below.
+
+    Args:
+        octaves: ``log2`` of the rate minus ``log2`` of the best one.
+        thresholds: Logistics ``(weight, offset, width)`` of the octaves between the optimum and the threshold.
+    """
+    probability: FloatArray = np.zeros_like(octaves)
+    for weight, offset, width in thresholds:
+        probability = probability + weight * 0.5 * (
+            1.0 + np.tanh((octaves - offset) / (2.0 * width))
+        )
     return probability

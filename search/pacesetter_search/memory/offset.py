@@ -58,18 +58,41 @@ class Ended:
     expected: float
 
 
-def offset(runs: Sequence[Ended], sd: float) -> tuple[float, float]:
-    """Return mean and sd of the octaves by which the best peak lies above what is extrapolated.
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """What final losses say.
+
+    Attributes:
+        mean: Octaves by which the best peak lies above what is extrapolated.
+        sd: Of it.
+        steepness: Expected curvature of the log loss over its peak, over what is expected without any run.
+    """
+
+    mean: float
+    sd: float
+    steepness: float
+
+
+def offset(runs: Sequence[Ended], sd: float) -> Offset:
+    """Return where the best peak lies beside what is extrapolated, and how much it matters.
 
     Args:
         runs: Of one kind, whose losses compare.
         sd: What is believed of it beforehand, around 0.
     """
-    log_density = -0.5 * (OFFSETS / sd) ** 2 + _log_likelihood(_of_known_families(runs))
-    density = np.exp(log_density - log_density.max())
-    density /= density.sum()
+    before = -0.5 * (OFFSETS / sd) ** 2 - 0.5 * STRENGTHS[:, None] ** 2
+    after = before + _log_likelihood(_of_known_families(runs))
+    joint = np.exp(after - after.max())
+    joint /= joint.sum()
+    density = joint.sum(axis=0)
     mean = float(density @ OFFSETS)
-    return mean, float(np.sqrt(density @ (OFFSETS - mean) ** 2))
+    weights = np.exp(-0.5 * STRENGTHS**2)
+    expected = float(weights @ CURVATURES / weights.sum())
+    return Offset(
+        mean=mean,
+        sd=float(np.sqrt(density @ (OFFSETS - mean) ** 2)),
+        steepness=float(joint.sum(axis=1) @ CURVATURES) / expected,
+    )
 
 
 def tells(runs: Sequence[Ended]) -> bool:
@@ -83,9 +106,9 @@ def _of_known_families(runs: Sequence[Ended]) -> list[Ended]:
 
 
 def _log_likelihood(runs: Sequence[Ended]) -> FloatArray:
-    """Return the log-likelihood of every offset, curvature and noise summed out, (offsets,)."""
+    """Return the log-likelihood of every curvature and offset, noise summed out, (curvatures, offsets)."""
     if not runs:
-        return np.zeros_like(OFFSETS)
+        return np.zeros((len(CURVATURES), len(OFFSETS)))
     design, mean, variance = _surface(runs)
     risen = _rises(runs)
     losses = np.array([run.log_loss for run in runs])
@@ -97,8 +120,8 @@ def _log_likelihood(runs: Sequence[Ended]) -> FloatArray:
         scaled = np.linalg.solve(lower, off.reshape(-1, len(runs)).T)
         misfit = np.sum(scaled**2, axis=0).reshape(off.shape[:2])
         level = math.log(weight) - float(np.log(np.diag(lower)).sum())
-        parts.append(level - 0.5 * STRENGTHS[:, None] ** 2 - 0.5 * misfit)
-    stacked = np.concatenate(parts)
+        parts.append(level - 0.5 * misfit)
+    stacked = np.stack(parts)
     highest = stacked.max(axis=0)
     summed: FloatArray = highest + np.log(np.exp(stacked - highest).sum(axis=0))
     return summed

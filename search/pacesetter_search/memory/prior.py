@@ -59,6 +59,8 @@ class PeakPrior(BaseModel):
     drift: float
     drift_sd: float
     """Octaves that the best peak falls a doubling of the tokens at one batch."""
+    steepness: float = Field(default=1.0, gt=0.0)
+    """How much a wrong peak costs, over what is expected of a run of which nothing is known."""
     runs: int
     """Runs of the same family that it rests on."""
     sources: tuple[PeakSource, ...]
@@ -101,14 +103,15 @@ def peak_prior(
     if not remembered and not tells(ended):
         return None
     found, fall = model.predict(target), model.slopes()["tokens"]
-    moved, sd = offset(ended, math.sqrt(max(found.sd**2 - OWN_SD**2, OWN_SD**2)))
+    told = offset(ended, math.sqrt(max(found.sd**2 - OWN_SD**2, OWN_SD**2)))
     doublings = _doublings(runs)
     return PeakPrior(
-        log2_lr=found.mean + moved,
-        sd=math.hypot(sd, OWN_SD),
+        log2_lr=found.mean + told.mean,
+        sd=math.hypot(told.sd, OWN_SD),
         # What is off at the budget is off by as much a doubling on the way there.
-        drift=-fall[0] - moved / doublings,
-        drift_sd=math.hypot(fall[1], sd / doublings),
+        drift=-fall[0] - told.mean / doublings,
+        drift_sd=math.hypot(fall[1], told.sd / doublings),
+        steepness=told.steepness,
         runs=sum(one.workload.family == workload.family for one in runs),
         sources=_weighed(remembered, model.influence(target)),
     )

@@ -19,6 +19,7 @@ def runs(
     *,
     spread: float = 1.5,
     noise: float = 0.01,
+    curvature: float = CURVATURE,
     seed: int = 0,
     family: str = "bytes",
 ) -> list[Ended]:
@@ -30,7 +31,7 @@ def runs(
         expected = -8.0 - 0.5 * size - 0.4 * longer
         ran = expected + spread * generator.standard_normal()
         away = ran - expected - truth
-        level = 0.7 - 0.06 * size - 0.09 * longer + 0.5 * CURVATURE * away**2
+        level = 0.7 - 0.06 * size - 0.09 * longer + 0.5 * curvature * away**2
         place = Optimum(1e5 * 2.0**size, 1e6 * 2.0**longer, 512.0, 2.0**ran, family=family)
         found.append(Ended(place, level + noise * float(generator.standard_normal()), expected))
     return found
@@ -38,23 +39,33 @@ def runs(
 
 def test_runs_beside_the_extrapolated_peak_show_where_the_best_one_lies() -> None:
     for truth in (-2.0, 0.0, 2.0):
-        mean, sd = offset(runs(30, truth), SD)
-        assert mean == pytest.approx(truth, abs=0.5)
-        assert abs(mean - truth) < 3.0 * sd
-        assert sd < 0.5 * SD
+        told = offset(runs(30, truth), SD)
+        assert told.mean == pytest.approx(truth, abs=0.5)
+        assert abs(told.mean - truth) < 3.0 * told.sd
+        assert told.sd < 0.5 * SD
+
+
+@pytest.mark.parametrize(("curvature", "lowest", "highest"), [(0.01, 0.0, 0.3), (0.3, 1.5, 6.0)])
+def test_they_show_how_much_a_wrong_peak_costs(
+    curvature: float, lowest: float, highest: float
+) -> None:
+    told = offset(runs(30, 0.5, curvature=curvature), SD)
+    assert lowest < told.steepness < highest
 
 
 def test_runs_that_all_did_as_they_were_told_say_nothing() -> None:
-    mean, sd = offset(runs(30, 1.5, spread=0.0), SD)
-    assert sd > 0.8 * SD
-    assert abs(mean) < 0.7 * SD
+    told = offset(runs(30, 1.5, spread=0.0), SD)
+    assert told.sd > 0.8 * SD
+    assert abs(told.mean) < 0.7 * SD
+    assert told.steepness == pytest.approx(1.0, abs=0.3)
 
 
 def test_few_or_no_runs_leave_what_was_believed() -> None:
     for few in ([], runs(2, 2.0)):
-        mean, sd = offset(few, SD)
-        assert mean == pytest.approx(0.0, abs=1e-9)
-        assert sd == pytest.approx(SD, rel=0.01)
+        told = offset(few, SD)
+        assert told.mean == pytest.approx(0.0, abs=1e-9)
+        assert told.sd == pytest.approx(SD, rel=0.01)
+        assert told.steepness == pytest.approx(1.0)
         assert not tells(few)
     assert tells(runs(3, 2.0))
 
@@ -63,31 +74,32 @@ def test_a_level_of_its_own_keeps_families_from_misleading_each_other() -> None:
     """Two families whose losses lie apart by far more than any rate makes, each run at rates of its own."""
     one, other = runs(15, 1.0, seed=1), runs(15, 1.0, seed=2, family="code")
     higher = [Ended(run.place, run.log_loss + 3.0, run.expected) for run in other]
-    assert offset([*one, *higher], SD)[0] == pytest.approx(1.0, abs=0.6)
+    assert offset([*one, *higher], SD).mean == pytest.approx(1.0, abs=0.6)
 
 
 def test_noise_leaves_more_open() -> None:
-    assert offset(runs(12, 1.0, noise=0.1), SD)[1] > offset(runs(12, 1.0, noise=0.005), SD)[1]
+    loud, quiet = (offset(runs(12, 1.0, noise=noise), SD) for noise in (0.1, 0.005))
+    assert loud.sd > quiet.sd
 
 
 def test_a_run_that_learned_nothing_does_not_rule_the_others() -> None:
     broken = runs(1, 0.0)[0]
     worst = Ended(broken.place, 3.0, broken.expected)
-    mean, _ = offset([*runs(20, 1.0), worst], SD)
-    assert abs(mean - 1.0) < 1.5
+    told = offset([*runs(20, 1.0), worst], SD)
+    assert abs(told.mean - 1.0) < 1.5
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(range(8)), st.floats(-3.0, 3.0))
 def test_neither_order_nor_the_unit_of_the_losses_matter(order: list[int], unit: float) -> None:
     found = runs(8, 1.0)
-    mean, sd = offset(found, SD)
+    told = offset(found, SD)
     moved = [
         Ended(found[place].place, found[place].log_loss + unit, found[place].expected)
         for place in order
     ]
     other = offset(moved, SD)
     # The level of a family is known to ten octaves beforehand, which is all that a unit could change.
-    assert other[0] == pytest.approx(mean, abs=0.02)
-    assert other[1] == pytest.approx(sd, rel=0.02)
-    assert math.isfinite(mean)
+    assert other.mean == pytest.approx(told.mean, abs=0.02)
+    assert other.sd == pytest.approx(told.sd, rel=0.02)
+    assert math.isfinite(told.mean)

@@ -42,6 +42,8 @@ class Cells:
     curvature: FloatArray
     asymmetry: FloatArray
     noise: FloatArray
+    plateau: FloatArray
+    """How far above the best a short run ends whose rate is too high."""
     weight: FloatArray
 
     @classmethod
@@ -52,10 +54,11 @@ class Cells:
         b = prior.curvature_median * np.exp(prior.curvature_log_sd * z)
         k, k_weight = np.array(prior.asymmetries, dtype=np.float64).T
         s, s_weight = np.array(prior.noises, dtype=np.float64).T
-        grids = np.meshgrid(b, k, s, indexing="ij")
-        weights = np.meshgrid(density, k_weight, s_weight, indexing="ij")
-        product = (weights[0] * weights[1] * weights[2]).ravel()
-        return cls(grids[0].ravel(), grids[1].ravel(), grids[2].ravel(), product / product.sum())
+        p, p_weight = np.array(prior.plateaus, dtype=np.float64).T
+        grids = [each.ravel() for each in np.meshgrid(b, k, s, p, indexing="ij")]
+        weights = np.meshgrid(density, k_weight, s_weight, p_weight, indexing="ij")
+        product = np.prod(weights, axis=0).ravel()
+        return cls(*grids, product / product.sum())
 
     def take(self, indices: npt.NDArray[np.intp]) -> "Cells":
         """Return the combinations at ``indices``, in that order."""
@@ -63,8 +66,18 @@ class Cells:
             self.curvature[indices],
             self.asymmetry[indices],
             self.noise[indices],
+            self.plateau[indices],
             self.weight[indices],
         )
+
+    def raised(self, octaves: FloatArray, ceiling: float) -> FloatArray:
+        """Return the rise of a short run ``octaves`` away from the optimum; the last axis is that of the cells.
+
+        Above the optimum it ends at the plateau: the model learns what can be learned at any rate, as a language model
+        does the frequency of its tokens.
+        """
+        highest = np.where(octaves > 0.0, np.minimum(self.plateau, ceiling), ceiling)
+        return rise(octaves, self.curvature, self.asymmetry, highest)
 
     def __len__(self) -> int:
         """Return the number of combinations."""
@@ -86,14 +99,26 @@ def log_likelihood(
         prior: Misfit and divergence.
         ceiling: Rise of a run that learned nothing.
     """
-    total: FloatArray = np.zeros((len(optimum), len(cells)))
-    for rung in rungs:
-        octaves = rung.log2_lr - optimum
-        chance = divergence(octaves, prior.divergence_offset, prior.divergence_width)
-        of_this = chance if rung.score is None else 1.0 - chance
-        total += np.log(np.maximum(of_this, SMALLEST_PROBABILITY))[:, None]
     ended = [rung for rung in rungs if rung.score is not None]
-    return total + _gaussian(ended, optimum, cells, prior, ceiling)
+    threshold = _of_threshold(rungs, optimum, prior)[:, None]
+    return threshold + _gaussian(ended, optimum, cells, prior, ceiling)
+
+
+def _of_threshold(rungs: Sequence[Rung], optimum: FloatArray, prior: Prior) -> FloatArray:
+    """Return the log-likelihood of which rungs diverged; same shape as ``optimum``.
+
+    A job has one threshold, so the highest rate that ended and the lowest that diverged say it all: ten runs that ended
+    are no ten witnesses.
+    """
+    ended = [rung.log2_lr for rung in rungs if rung.score is not None]
+    lost = [rung.log2_lr for rung in rungs if rung.score is None]
+    none, every = np.zeros_like(optimum), np.ones_like(optimum)
+    above = divergence(max(ended) - optimum, prior.thresholds) if ended else none
+    below = divergence(min(lost) - optimum, prior.thresholds) if lost else every
+    crossed = bool(ended and lost) and max(ended) >= min(lost)
+    chance = (1.0 - above) * below if crossed else below - above
+    logs: FloatArray = np.log(np.maximum(chance, SMALLEST_PROBABILITY))
+    return logs
 
 
 def _gaussian(
@@ -103,7 +128,7 @@ def _gaussian(
     if len(ended) < 2:
         return np.zeros((len(optimum), len(cells)))
     octaves = np.array([rung.log2_lr for rung in ended])[:, None, None] - optimum[None, :, None]
-    expected = rise(octaves, cells.curvature, cells.asymmetry, ceiling)
+    expected = cells.raised(octaves, ceiling)
     precision = 1.0 / (cells.noise**2 + (prior.misfit * expected) ** 2)
     above = scores_of(ended, ceiling)[:, None, None] - expected
     sum_of_precision = precision.sum(axis=0)

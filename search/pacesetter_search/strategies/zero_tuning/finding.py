@@ -11,7 +11,7 @@ from pacesetter_search.memory.records import FoundPeak
 from pacesetter_search.strategies.zero_tuning import shapes
 from pacesetter_search.strategies.zero_tuning.evidence import Cells, Rung, log_likelihood
 from pacesetter_search.strategies.zero_tuning.posterior import GRID, at_horizon, ceiling_of
-from pacesetter_search.strategies.zero_tuning.prior import Prior
+from pacesetter_search.strategies.zero_tuning.prior import NO_PLATEAU, Plateaus, Prior
 
 LOOKED_AROUND = 2.0
 """Octaves around the middle of the rungs within which their likelihood is summed up as a normal; taken out again."""
@@ -21,25 +21,30 @@ SAYS_SOMETHING = 3.5
 rate lies are kept: without them, what is kept would lie too near to where rungs were sent."""
 
 
-def found_peaks(rungs: Sequence[Rung], start: float | None) -> tuple[FoundPeak, ...]:
+def found_peaks(
+    rungs: Sequence[Rung], start: float | None, plateaus: Plateaus = NO_PLATEAU
+) -> tuple[FoundPeak, ...]:
     """Return the best peak at each length that has two rungs with a score, under no belief of where it lies.
 
     Args:
         rungs: All of a job.
         start: Score of the untrained model.
+        plateaus: Of the job's regime.
     """
     by_length: dict[float, list[Rung]] = defaultdict(list)
     for rung in rungs:
         by_length[rung.horizon].append(rung)
-    found = [_found(length, by_length[length], start) for length in sorted(by_length)]
+    prior = Prior(optimum=(), plateaus=plateaus)
+    found = [_found(length, by_length[length], start, prior) for length in sorted(by_length)]
     return tuple(one for one in found if one is not None)
 
 
-def _found(length: float, rungs: Sequence[Rung], start: float | None) -> FoundPeak | None:
+def _found(
+    length: float, rungs: Sequence[Rung], start: float | None, prior: Prior
+) -> FoundPeak | None:
     scores = [rung.score for rung in rungs]
     if sum(score is not None for score in scores) < 2:
         return None
-    prior = Prior(optimum=())
     cells = at_horizon(Cells.of(prior), prior, length)
     logs = log_likelihood(rungs, GRID, cells, prior, ceiling_of(scores, start))
     likely = np.exp(logs - logs.max()) @ cells.weight

@@ -96,6 +96,7 @@ def _at_rungs(job: JobFacts, remembered: PeakPrior) -> priors.Remembered:
         weight=priors.likeness(remembered.runs),
         drift=remembered.drift,
         drift_sd=remembered.drift_sd,
+        steepness=remembered.steepness,
     )
 
 

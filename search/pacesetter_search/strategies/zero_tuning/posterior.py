@@ -7,7 +7,7 @@ prior at the whole budget. Drift, curvature, asymmetry and noise are shared by a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -153,8 +153,8 @@ class Posterior:
 
 def excess(octaves: FloatArray, cells: Cells, prior: Prior, ceiling: float) -> FloatArray:
     """Return the expected excess of a main run ``octaves`` from the optimum; a diverged run is at the ceiling."""
-    raised = rise(octaves, cells.curvature, cells.asymmetry, ceiling)
-    chance = divergence(octaves, prior.divergence_offset, prior.divergence_width)
+    raised = rise(octaves, cells.curvature * prior.steepness, cells.asymmetry, ceiling)
+    chance = divergence(octaves, prior.thresholds)
     return raised + chance * (ceiling - raised)
 
 
@@ -177,7 +177,7 @@ def transition(drift: float, noise: float, doublings: float) -> FloatArray:
 def at_horizon(cells: Cells, prior: Prior, horizon: float) -> Cells:
     """Return the cells with the curvature that they have at ``horizon``."""
     ratio = prior.curvature_ratio ** -math.log2(horizon)
-    return Cells(cells.curvature * ratio, cells.asymmetry, cells.noise, cells.weight)
+    return replace(cells, curvature=cells.curvature * ratio)
 
 
 def _likelihood(

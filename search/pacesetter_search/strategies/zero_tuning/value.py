@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pacesetter_search.landscape import FloatArray, divergence, rise
+from pacesetter_search.landscape import FloatArray, divergence
 from pacesetter_search.strategies.zero_tuning.evidence import SMALLEST_PROBABILITY, Cells, scores_of
 from pacesetter_search.strategies.zero_tuning.posterior import (
     Posterior,
@@ -236,9 +236,9 @@ class Outlook:
         """Return rise, variance and chance of divergence at the rates [outcome, 1], for every draw."""
         octaves = rates - self.optimum[None, :]
         cells, prior = self.cells, self.prior
-        raised = rise(octaves, cells.curvature, cells.asymmetry, self.ceiling)
+        raised = cells.raised(octaves, self.ceiling)
         variance = cells.noise**2 + (prior.misfit * raised) ** 2
-        chance = divergence(octaves, prior.divergence_offset, prior.divergence_width)
+        chance = divergence(octaves, prior.thresholds)
         return raised, variance, chance
 
     def _with_score(self, level: FloatArray, precision: FloatArray) -> "Outlook":

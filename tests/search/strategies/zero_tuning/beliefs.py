@@ -1,5 +1,7 @@
 """A prior with constants of its own, so that tests of the surrogate do not move when the measured ones do."""
 
+import math
+
 from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 
 
@@ -15,9 +17,9 @@ def believed(*optimum: tuple[float, float, float]) -> Prior:
         curvature_ratio=1.1,
         asymmetries=((0.4, 0.3), (0.8, 0.4), (1.4, 0.3)),
         noises=((0.01, 0.35), (0.03, 0.35), (0.1, 0.2), (0.3, 0.1)),
+        plateaus=((math.inf, 1.0),),
         misfit=0.3,
-        divergence_offset=2.5,
-        divergence_width=0.7,
+        thresholds=((1.0, 2.5, 0.7),),
         range_offset=3.0,
         range_sd=1.5,
     )

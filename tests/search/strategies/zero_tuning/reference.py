@@ -74,10 +74,9 @@ def _log_likelihood(
     levels = np.linspace(-1.0, 2.0, 301)
     by_level = np.zeros((len(levels), 1))
     ended = 0
+    total += np.log(_chance_of_what_diverged(rungs, optimum, prior))
     for rung in rungs:
         d = rung.log2_lr - optimum
-        chance = 1.0 / (1.0 + np.exp(-(d - prior.divergence_offset) / prior.divergence_width))
-        total += np.log(chance if rung.score is None else 1.0 - chance)
         if rung.score is None:
             continue
         ended += 1
@@ -92,3 +91,15 @@ def _log_likelihood(
     return np.asarray(
         total + highest + np.log(np.exp(by_level - highest).sum(axis=0) * (levels[1] - levels[0]))
     )
+
+
+def _chance_of_what_diverged(rungs: list[Rung], optimum: FloatArray, prior: Prior) -> FloatArray:
+    """Return how probable it is that the threshold lies between what ended and what diverged, summed over a grid."""
+    highest = max((rung.log2_lr for rung in rungs if rung.score is not None), default=-np.inf)
+    lowest = min((rung.log2_lr for rung in rungs if rung.score is None), default=np.inf)
+    chance = np.full(DRAWS, 1e-12)
+    for weight, offset, width in prior.thresholds:
+        for quantile in (np.arange(2000) + 0.5) / 2000:
+            threshold = optimum + offset + width * np.log(quantile / (1.0 - quantile))
+            chance += weight / 2000 * ((highest < threshold) & (threshold <= lowest))
+    return chance

@@ -32,5 +32,5 @@ def test_nothing_ends_above_the_ceiling() -> None:
 
 
 def test_divergence_is_a_logistic_of_the_octaves_above() -> None:
-    chances = divergence(np.array([2.5, 3.2, -50.0, 50.0]), 2.5, 0.7)
+    chances = divergence(np.array([2.5, 3.2, -50.0, 50.0]), ((1.0, 2.5, 0.7),))
     assert chances == pytest.approx([0.5, 1 / (1 + np.exp(-1)), 0.0, 1.0], abs=1e-9)
