@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pacesetter_search.memory.kinds import SCALE, Kind
 from pacesetter_search.memory.optima import Remembered, optima_of
 from pacesetter_search.memory.records import RunRecord
-from pacesetter_search.transfer.peak import PeakModel
+from pacesetter_search.transfer.peak import PRIORS, PeakModel
 from pacesetter_search.transfer.places import Optimum
 from pacesetter_search.transfer.practice import FIELD_SD, field_default
 
@@ -28,6 +28,10 @@ FAMILIES_SD = 0.7
 DOUBT = 2.5
 """How far the slopes of large language models are doubted elsewhere: small ones at one batch lose .5 octaves a doubling
 of the steps (sd .25) and not .29, and where data repeat there is no rule."""
+
+BELOW = math.sqrt(DOUBT**2 - 1.0) * math.hypot(*(PRIORS["standard"][place][1] for place in (0, 1)))
+"""Octaves that best peaks of small models are off by, all to the same side, for each octave below :data:`SCALE`: the
+same doubt of both slopes, where tokens grow with the size."""
 
 
 class PeakSource(BaseModel):
@@ -108,9 +112,14 @@ def peak_prior(
 
 
 def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakModel:
-    """Return the model of a kind: the published law and its slopes where they apply, else practice, and wide slopes."""
-    if kind.lawful and min(one.parameters for one in (*optima, target)) >= SCALE:
-        return PeakModel(optima)
+    """Return the model of a kind: the published law and its slopes where they apply, else practice, and wide slopes.
+
+    The target alone decides: what a small proxy says of a large model is held against the law, and counts for less the
+    further below the law's range it lies.
+    """
+    if kind.lawful and target.parameters >= SCALE:
+        below = [max(0.0, math.log2(SCALE / one.parameters)) for one in optima]
+        return PeakModel(optima, shared=[BELOW * octaves for octaves in below])
     return PeakModel(
         optima,
         parametrization=kind.parametrization,

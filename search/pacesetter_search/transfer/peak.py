@@ -109,6 +109,8 @@ class PeakModel:
         family_sd: Octaves between families.
         doubt: Times their sd that the slopes' priors are doubted: they are of language models of 60 million parameters
             and more, on data seen once.
+        shared: (n,) octaves that each optimum may be off by together with all others: what they have in common that the
+            model does not tell, and that more of them do not average out; empty where there is none.
 
     Raises:
         ValueError: An optimum has an impossible count, or a rate that is not above 0.
@@ -123,10 +125,14 @@ class PeakModel:
         reference: Optimum = REFERENCE,
         family_sd: float = FAMILY_SD,
         doubt: float = 1.0,
+        shared: Sequence[float] = (),
     ) -> None:
         for one in optima:
             one.check()
         self.optima = tuple(optima)
+        together = np.array(shared if len(shared) else [0.0] * len(self.optima))
+        self._shared = np.outer(together, together)
+        self._lawful = anchor is None
         first = anchor or (_law_at_reference(), math.sqrt(LABS_SD**2 - FAMILY_SD**2))
         slopes = [(mean, doubt * sd) for mean, sd in PRIORS[parametrization]]
         mean, sd = zip(first, *slopes, strict=True)
@@ -148,7 +154,10 @@ class PeakModel:
         means = np.array([view.mean for view in views])
         middle = float(self._shares @ means)
         spread = float(self._shares @ np.square(means - middle))
-        outside = place.outside(self._places if self.optima else _CENTRE)
+        outside = place.outside(self._places) if self.optima else math.inf
+        if self._lawful or not self.optima:
+            # What the law was fitted on is evidence as well: optima far away take nothing from it.
+            outside = min(outside, place.outside(_CENTRE))
         beyond = SEEDS_SD**2 + (EXTRAPOLATED * outside) ** 2
         total = float(self._shares @ [view.variance for view in views]) + spread + beyond
         parts = self._shares @ np.array([view.parts for view in views])
@@ -187,7 +196,7 @@ class PeakModel:
         """Return the fits at one hinge, one for each scatter."""
         rows = self.rows(self._places, kappa)
         linear = rows @ self._variance @ rows.T + np.diag(self._noise)
-        linear += self._family_variance * self._places.related(self._places)
+        linear += self._family_variance * self._places.related(self._places) + self._shared
         near = self._places.nearness(self._places)
         off = self._logs - rows @ self._mean
         fits = []
