@@ -5,16 +5,22 @@ their peak alone. All peaks are those of a linear decay, and of an optimizer wit
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 
 from pacesetter_search.memory.kinds import SCALE
-from pacesetter_search.memory.records import RunRecord
+from pacesetter_search.memory.nearby import Nearby
+from pacesetter_search.memory.records import FoundPeak, RunRecord
 from pacesetter_search.transfer.places import Optimum
 from pacesetter_search.transfer.sweeps import SMALL, Cost, Trial, best_peak, cost_of_an_octave
 
 ALIKE = 0.02
 """Relative difference of sizes, budgets and batches up to which they count as one."""
+
+MOST_RUNS = 50
+"""Runs that a best peak is worked out from, the first of them: the newest where records come newest first."""
 
 SAME_SHAPE = 0.1
 """Octaves between the best peaks of two shapes up to which runs of both compare by what they end with."""
@@ -29,11 +35,50 @@ class Remembered:
     """Ids of their curves."""
 
 
-def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
-    """Return what runs of one kind say of best peaks. Runs whose size, budget or batch is not known say nothing."""
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Runs that may tell a best peak; where it lies takes a millisecond, so it is worked out for those that matter."""
+
+    place: Optimum
+    """With a rate of 1: it is not known yet."""
+    runs: tuple[RunRecord, ...]
+    found: FoundPeak | None = None
+    """What the short runs of the only one tell; None: several that differ in their peak alone."""
+
+    def best(self) -> Remembered | None:
+        """Return the best peak; None where the runs do not bend around one."""
+        if self.found is not None:
+            log2_lr = self.found.log2_lr - math.log2(1.0 - self.runs[0].momentum)
+            return self._told(log2_lr, self.found.sd)
+        told = _peak_of(tuple(map(_trial, self.runs)), _cost(self.runs[0]))
+        return None if told is None else self._told(*told)
+
+    def _told(self, log2_lr: float, sd: float) -> Remembered:
+        optimum = replace(self.place, lr=math.exp2(log2_lr), sd=sd)
+        return Remembered(optimum, tuple(one.id for one in self.runs))
+
+
+def leads_of(records: Sequence[RunRecord]) -> tuple[Lead, ...]:
+    """Return what of runs of one kind may tell best peaks. Where size, budget or batch is not known nothing does."""
     placed = [one for one in records if _place(one) is not None]
-    found = [each for one in placed for each in _found(one)]
-    return [*found, *_swept(placed)]
+    found = (Lead(_at(one, each.share), (one,), each) for one in placed for each in one.found)
+    swept = (
+        Lead(_at(group[0], 1.0), tuple(group[:MOST_RUNS]))
+        for group in _groups(placed)
+        if len(group) > 1
+    )
+    return (*found, *swept)
+
+
+def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
+    """Return what runs of one kind say of best peaks."""
+    return [best for lead in leads_of(records) if (best := lead.best()) is not None]
+
+
+def first_of(leads: Iterable[Lead], most: int) -> list[Remembered]:
+    """Return the best peaks that the first of ``leads`` tell, so many at most."""
+    told = (best for lead in leads if (best := lead.best()) is not None)
+    return list(islice(told, most))
 
 
 def effective_log2_lr(lr: float, momentum: float, shape_octaves: float) -> float:
@@ -49,7 +94,8 @@ def _place(record: RunRecord) -> tuple[float, float, float] | None:
     return parameters, record.tokens, batch
 
 
-def _optimum(record: RunRecord, share: float, log2_lr: float, sd: float) -> Optimum:
+def _at(record: RunRecord, share: float) -> Optimum:
+    """Return where a run of that share of its budget has its best peak, which is not known."""
     place = _place(record)
     assert place is not None
     parameters, tokens, batch = place
@@ -58,50 +104,47 @@ def _optimum(record: RunRecord, share: float, log2_lr: float, sd: float) -> Opti
         parameters=parameters,
         tokens=max(share * tokens, batch),
         batch=batch,
-        lr=math.exp2(log2_lr),
-        sd=sd,
+        lr=1.0,
         width=workload.width_ratio,
         depth=workload.depth_ratio,
         family=workload.family,
     )
 
 
-def _found(record: RunRecord) -> list[Remembered]:
-    shift = math.log2(1.0 - record.momentum)
-    return [
-        Remembered(_optimum(record, each.share, each.log2_lr - shift, each.sd), (record.id,))
-        for each in record.found
-    ]
-
-
-def _swept(records: Sequence[RunRecord]) -> list[Remembered]:
-    """Return the best peaks of runs that differ in their peak alone."""
+def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Return the runs that ended, those together that differ in their peak alone from the first of them."""
     groups: list[list[RunRecord]] = []
+    known: dict[Hashable, Nearby[list[RunRecord]]] = {}
     for one in records:
         if not one.completed or one.final_loss is None or one.final_loss <= 0.0:
             continue
-        group = next((each for each in groups if _compare(each[0], one)), None)
-        if group is None:
-            groups.append([one])
-        else:
+        place = _place(one)
+        assert place is not None
+        alike = known.setdefault(_exactly(one), Nearby(ALIKE))
+        group = next((each for each in alike.near(*place[:2]) if _compare(each[0], one)), None)
+        if group is not None:
             group.append(one)
-    return [best for group in groups if (best := _best_of(group)) is not None]
+            continue
+        groups.append([one])
+        alike.add(*place[:2], groups[-1])
+    return groups
 
 
-def _best_of(group: Sequence[RunRecord]) -> Remembered | None:
-    trials = [
-        Trial(
-            math.exp2(effective_log2_lr(one.peak_lr, one.momentum, one.shape_octaves)),
-            one.final_loss or math.inf,
-            one.workload.objective.noise or 0.0,
-        )
-        for one in group
-    ]
+def _trial(record: RunRecord) -> Trial:
+    lr = math.exp2(effective_log2_lr(record.peak_lr, record.momentum, record.shape_octaves))
+    return Trial(lr, record.final_loss or math.inf, record.workload.objective.noise or 0.0)
+
+
+@lru_cache(maxsize=8192)
+def _peak_of(trials: tuple[Trial, ...], cost: Cost) -> tuple[float, float] | None:
+    """Return log2 of the best peak of runs and its sd; None where they do not bend around one.
+
+    Kept by what went in: one more run on record changes one group of runs and no other.
+    """
     try:
-        mean, sd = best_peak(trials, _cost(group[0]))
+        return best_peak(trials, cost)
     except ValueError:
         return None  # one peak only, or the others diverged: no bowl to look into
-    return Remembered(_optimum(group[0], 1.0, mean, sd), tuple(one.id for one in group))
 
 
 def _cost(record: RunRecord) -> Cost:
@@ -111,18 +154,20 @@ def _cost(record: RunRecord) -> Cost:
     return Cost(cost_of_an_octave(place[1] / place[0])) if at_scale else SMALL
 
 
+def _exactly(record: RunRecord) -> Hashable:
+    """Return what has to be the same to the letter of runs that compare."""
+    workload = record.workload
+    ratios = (workload.width_ratio, workload.depth_ratio)
+    return workload.family, record.optimizer, record.validated, ratios
+
+
 def _compare(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs differ in their peak alone, as far as their records tell."""
+    """Whether two runs that are the same to the letter differ in their peak alone, as far as their records tell."""
     mine, theirs = _place(one), _place(other)
     assert mine is not None
     assert theirs is not None
-    ratios = (one.workload.width_ratio, one.workload.depth_ratio)
     return (
-        one.workload.family == other.workload.family
-        and one.optimizer == other.optimizer
-        and one.validated == other.validated
-        and ratios == (other.workload.width_ratio, other.workload.depth_ratio)
-        and abs(one.shape_octaves - other.shape_octaves) <= SAME_SHAPE
+        abs(one.shape_octaves - other.shape_octaves) <= SAME_SHAPE
         and math.isclose(one.weight_decay, other.weight_decay, rel_tol=ALIKE)
         and all(math.isclose(a, b, rel_tol=ALIKE) for a, b in zip(mine, theirs, strict=True))
     )

@@ -7,7 +7,7 @@ from pacesetter.protocol import Regime, Workload
 from pydantic import BaseModel, ConfigDict, Field
 
 from pacesetter_search.memory.kinds import SCALE, Kind
-from pacesetter_search.memory.optima import Remembered, optima_of
+from pacesetter_search.memory.optima import Lead, Remembered, first_of, leads_of
 from pacesetter_search.memory.records import RunRecord
 from pacesetter_search.transfer.peak import PRIORS, PeakModel
 from pacesetter_search.transfer.places import Optimum
@@ -90,7 +90,8 @@ def peak_prior(
         depth=workload.depth_ratio,
         family=workload.family,
     )
-    remembered = _nearest(optima_of(kind.of_this(records)), target)
+    leads = leads_of(kind.of_this(records))
+    remembered = first_of(nearest(leads, target), MOST)
     if not remembered:
         return None
     model = model_of(kind, [each.optimum for each in remembered], target)
@@ -130,11 +131,11 @@ def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakMode
     )
 
 
-def _nearest(remembered: Sequence[Remembered], target: Optimum) -> list[Remembered]:
-    """Return the optima that are nearest to the target, those of its family first."""
+def nearest(leads: Sequence[Lead], target: Optimum) -> list[Lead]:
+    """Return leads with those first that are nearest to the target, those of its family before all others."""
 
-    def apart(each: Remembered) -> tuple[bool, float]:
-        one = each.optimum
+    def apart(lead: Lead) -> tuple[bool, float]:
+        one = lead.place
         octaves = (
             math.log2(one.parameters / target.parameters),
             math.log2(one.tokens / target.tokens),
@@ -142,7 +143,7 @@ def _nearest(remembered: Sequence[Remembered], target: Optimum) -> list[Remember
         )
         return one.family != target.family, math.hypot(*octaves)
 
-    return sorted(remembered, key=apart)[:MOST]
+    return sorted(leads, key=apart)
 
 
 def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:

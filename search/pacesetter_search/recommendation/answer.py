@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 from pacesetter.protocol import Recommendation
 
-from pacesetter_search.memory import RunRecord
+from pacesetter_search.memory import Recorded, RunRecord
 from pacesetter_search.memory.kinds import SCALE, Kind
-from pacesetter_search.memory.optima import optima_of
 from pacesetter_search.recommendation.batch import Batch, choose_batch
 from pacesetter_search.recommendation.gathering import Gathered, gather
 from pacesetter_search.recommendation.kinds import is_loss
-from pacesetter_search.recommendation.known import FitLosses, KnownLaw, PeaksOf
+from pacesetter_search.recommendation.known import FitLosses, KnownLaw
 from pacesetter_search.recommendation.laws import law_for
 from pacesetter_search.recommendation.loss import expected_loss, fit_size_and_tokens
 from pacesetter_search.recommendation.optimizer import beta2_of, warmup_of, weight_decay
@@ -34,25 +33,24 @@ LOWEST = 1e-30
 
 def recommend(
     target: Target,
-    records: Sequence[RunRecord] = (),
+    records: Recorded | Sequence[RunRecord] = (),
     laws: Sequence[KnownLaw] = (),
     *,
-    peaks_of: PeaksOf = optima_of,
     fit_losses: FitLosses | None = fit_size_and_tokens,
 ) -> Recommendation:
     """Return what to run for ``target``.
 
     Args:
         target: What is to be trained, what is fixed of it, and what was measured for its family.
-        records: Runs on record, of any kind: those that may not speak of the target are left out, and told.
+        records: Runs on record, of any kind: those that may not speak of the target are left out, and told. As
+            :class:`Recorded`, what several questions share is worked out once.
         laws: Laws fitted to curves on record, of any workload.
-        peaks_of: From runs of one kind to the best peaks that they tell.
         fit_losses: Fits a law in size and tokens to final losses; None: the published one stands.
 
     Raises:
         ImpossibleTarget: No schedule fits what is asked for.
     """
-    found = gather(target, records, peaks_of)
+    found = gather(target, records if isinstance(records, Recorded) else Recorded(records))
     reason = _unknown(target, found)
     if reason is not None:
         return _no_evidence(target, reason, found)
