@@ -11,6 +11,7 @@ from pacesetter.protocol import ExpectedLoss, Source
 from pacesetter_search.laws.scaling import FinalLoss, SizeTokenLaw
 from pacesetter_search.memory import RunRecord
 from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.recommendation.finals import finals_of
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.kinds import is_loss
 from pacesetter_search.recommendation.known import FitLosses, FittedLosses, KnownLaw
@@ -32,15 +33,6 @@ OTHER_DATA = (
 
 REPEATED_SD = 0.03
 """Relative sd that each doubling of the passes beyond four adds. Judgement."""
-
-FINAL_SD = 0.005
-"""Relative sd of a final loss around that of a tuned run: seeds, a peak that is missed by an octave, another shape."""
-
-FINALS = 100
-"""Final losses that one fit takes: the nearest."""
-
-ALIKE = 0.02
-"""Relative difference up to which sizes and batches count as one: then only the best run counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +70,8 @@ def expected_loss(
     worth = effective_tokens(asked.tokens, target.epochs or 1.0)
     if fit is None:
         return _published(target, asked, worth)
-    return _by_finals(target, asked, worth, finals_of(target, found.runs), found.runs, fit)
+    finals = finals_of(target, found, peak.model)
+    return _by_finals(target, asked, worth, finals, found.finals, fit)
 
 
 def fit_size_and_tokens(finals: Sequence[FinalLoss]) -> FittedLosses:
@@ -96,29 +89,6 @@ def cost_of_octave(target: Target, found: Gathered) -> float | None:
 def loss_of_missing(cost: float, peak: Peak, log2_lr: float) -> float:
     """Return the expected relative loss of a rate, as the best one is known only so far: ``c E[(x - theta)^2]``."""
     return cost * (peak.found.sd**2 + (log2_lr - peak.found.mean) ** 2)
-
-
-def finals_of(target: Target, runs: Sequence[RunRecord]) -> list[FinalLoss]:
-    """Return the best final loss of each size and budget of the family, the nearest ones in the order of their ids."""
-    usable = [
-        one
-        for one in runs
-        if one.workload.family == target.family
-        and one.completed
-        and one.final_loss is not None
-        and one.final_loss > 0.0
-        and one.workload.parameters is not None
-        and one.tokens is not None
-    ]
-    if any(one.validated for one in usable):
-        usable = [one for one in usable if one.validated]
-    best: list[FinalLoss] = []
-    for final in sorted(map(_final, usable), key=lambda one: (one.loss, one.name)):
-        if not any(_alike(final, other) for other in best):
-            best.append(final)
-    asked = target.asked()
-    nearest = sorted(best, key=lambda one: (_apart(one, asked), one.name))[:FINALS]
-    return sorted(nearest, key=lambda one: one.name)
 
 
 def _unspoken(target: Target) -> str:
@@ -212,33 +182,6 @@ def _law_source(asked: Asked, weight: float) -> Source:
         trust=law.trust,
         holds=law.holds,
     )
-
-
-def _final(one: RunRecord) -> FinalLoss:
-    assert one.workload.parameters is not None
-    assert one.tokens is not None
-    assert one.final_loss is not None
-    sd = math.hypot(FINAL_SD * one.final_loss, one.workload.objective.noise or 0.0)
-    worth = effective_tokens(one.tokens, one.workload.epochs or 1.0)
-    return FinalLoss(
-        parameters=one.workload.parameters,
-        tokens=worth,
-        loss=one.final_loss,
-        sd=sd,
-        name=one.id,
-    )
-
-
-def _alike(one: FinalLoss, other: FinalLoss) -> bool:
-    return math.isclose(one.parameters, other.parameters, rel_tol=ALIKE) and math.isclose(
-        one.tokens, other.tokens, rel_tol=ALIKE
-    )
-
-
-def _apart(one: FinalLoss, asked: Asked) -> float:
-    """Return the octaves between a run and the target."""
-    by_size = math.log2(one.parameters / asked.parameters)
-    return math.hypot(by_size, math.log2(one.tokens / asked.tokens))
 
 
 def _number(value: ArrayLike) -> float:

@@ -13,7 +13,7 @@ from pacesetter_search.recommendation.shapes import SHAPE_SD
 from pacesetter_search.recommendation.target import Asked, Target
 from pacesetter_search.transfer import Optimum, PeakPrediction
 from pacesetter_search.transfer.hinge import FITTED_PARAMETERS, FITTED_TOKENS
-from pacesetter_search.transfer.peak import Z50, Z90
+from pacesetter_search.transfer.peak import Z50, Z90, PeakModel
 from pacesetter_search.transfer.published import LAWS, PublishedLaw
 
 SAFE_ABOVE = 0.3
@@ -64,12 +64,14 @@ class Peak:
         weights: Octaves that it moves when each best peak that was told moves by one.
         far: Octaves outside of what is known, by name: ``parameters`` and ``tokens``, where it is outside.
         shape: Octaves of the schedules that it was measured under over a linear decay, by their weights.
+        model: What it was worked out by.
     """
 
     found: PeakPrediction
     weights: tuple[float, ...]
     far: dict[str, float]
     shape: float
+    model: PeakModel
 
     @property
     def safe(self) -> float:
@@ -115,7 +117,7 @@ def find_peak(target: Target, batch: float, found: Gathered) -> Peak:
         predicted = widened(predicted, {"far": FAR_SD**2 - predicted.sd**2})
     weights = tuple(model.influence(place))
     shape = sum(w * told.shape for w, told in zip(weights, found.told, strict=True))
-    return Peak(predicted, weights, far, shape)
+    return Peak(predicted, weights, far, shape, model)
 
 
 def widened(found: PeakPrediction, extra: dict[str, float]) -> PeakPrediction:

@@ -154,10 +154,7 @@ class PeakModel:
         means = np.array([view.mean for view in views])
         middle = float(self._shares @ means)
         spread = float(self._shares @ np.square(means - middle))
-        outside = place.outside(self._places) if self.optima else math.inf
-        if self._lawful or not self.optima:
-            # What the law was fitted on is evidence as well: optima far away take nothing from it.
-            outside = min(outside, place.outside(_CENTRE))
+        outside = self._outside(place)
         beyond = SEEDS_SD**2 + (EXTRAPOLATED * outside) ** 2
         total = float(self._shares @ [view.variance for view in views]) + spread + beyond
         parts = self._shares @ np.array([view.parts for view in views])
@@ -166,6 +163,32 @@ class PeakModel:
         terms["model"] += beyond
         ordered = dict(sorted(terms.items(), key=lambda item: -item[1]))
         return PeakPrediction(middle, math.sqrt(total), ordered)
+
+    def expect(self, targets: Sequence[Optimum]) -> tuple[FloatArray, FloatArray]:
+        """Return mean and sd of log2 of the best peak at each of many places, (n,) and (n,): as :meth:`predict` does.
+
+        Args:
+            targets: At least one.
+        """
+        places = Places.of(targets)
+        found = [self._at(fit, places) for fit in self._fits]
+        means, variances = (np.array(each) for each in zip(*found, strict=True))
+        middle = self._shares @ means
+        outside = np.array([self._outside(Places.of([one])) for one in targets])
+        beyond = SEEDS_SD**2 + np.square(EXTRAPOLATED * outside)
+        total = self._shares @ (variances + np.square(means - middle)) + beyond
+        return middle, np.sqrt(total)
+
+    def _at(self, fit: _Fit, places: Places) -> tuple[FloatArray, FloatArray]:
+        """Return mean and variance at places under one fit, (n,) and (n,)."""
+        rows = self.rows(places, fit.kappa)
+        shared = rows @ self._variance @ fit.rows.T
+        shared += self._family_variance * places.related(self._places)
+        shared += fit.scatter**2 * places.nearness(self._places)
+        before = np.einsum("ni,ij,nj->n", rows, self._variance, rows)
+        before += self._family_variance + fit.scatter**2
+        gained = np.einsum("nm,mn->n", shared, _solve(fit.lower, shared.T))
+        return rows @ self._mean + shared @ fit.weights, np.maximum(before - gained, 0.0)
 
     def influence(self, target: Optimum) -> list[float]:
         """Return for each optimum by how many octaves the prediction moves when it moves by one."""
@@ -186,6 +209,14 @@ class PeakModel:
         sds = np.sqrt(self._shares @ (variances + np.square(means - middle)))
         pairs = zip(NAMES[1:6], middle[1:], sds[1:], strict=True)
         return {name: (float(mean), float(sd)) for name, mean, sd in pairs}
+
+    def _outside(self, place: Places) -> float:
+        """Return how many octaves a place lies outside of the evidence."""
+        outside = place.outside(self._places) if self.optima else math.inf
+        if self._lawful or not self.optima:
+            # What the law was fitted on is evidence as well: optima far away take nothing from it.
+            outside = min(outside, place.outside(_CENTRE))
+        return outside
 
     def rows(self, places: Places, kappa: float) -> FloatArray:
         """Return what multiplies anchor and slopes at places, (n, 6)."""
