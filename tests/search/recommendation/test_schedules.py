@@ -1,5 +1,6 @@
 """Which schedule: what is asked of it, the order of the others, and what a law of the family's curves says."""
 
+import itertools
 import math
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 from pacesetter.schedules import WSD, Linear, Schedule
 from pacesetter_search.laws import AnnealingLaw, Curve
-from pacesetter_search.laws.choice import SHRINK, rank_schedules
+from pacesetter_search.laws.choice import SHRINK, rank_schedules, zoo
 from pacesetter_search.laws.identification import DECAY_NOT_TOLD
 from pacesetter_search.recommendation import ImpossibleTarget, KnownLaw, Recommendation, recommend
+from pacesetter_search.recommendation.schedules import final_loss
 from pacesetter_search.recommendation.shapes import shape_octaves
 
 from tests.search.recommendation.cases import BATCH, known_law, multi_power, target
@@ -237,7 +239,34 @@ def test_the_order_is_that_of_the_library_s_own_ranking() -> None:
     kept = [one for one in ours if one.name not in ranking.refused]
     assert [one.name for one in kept] == [one.name for one in theirs]
     losses = [one.loss for one in kept]
-    assert losses == pytest.approx([one.loss for one in ranking.candidates])
+    # Of thinned steps.
+    assert losses == pytest.approx([one.loss for one in ranking.candidates], rel=1e-4)
+
+
+@pytest.mark.parametrize("steps", [3001, 8001, 50_000, 300_000])
+def test_the_cells_that_a_law_is_asked_about_move_no_final_and_no_order(steps: int) -> None:
+    """Against every step of every family, under a law of either kind."""
+    lr = peak()
+    places, at = np.arange(8000, dtype=np.float64), np.arange(400, 8001, 100)
+    curves = []
+    for body in (WSD(cooldown=0.05), Linear()):
+        rates = lr * Schedule(length=8000, body=body).over(places)
+        curves.append(Curve.of(rates, at, multi_power(lr).predict(rates, at).mean))
+    every = zoo(steps, 1.0, steps // 50)
+    some = {name: every[name] for place, name in enumerate(sorted(every)) if place % 4 == 0}
+    candidates = every if steps < 10_000 else some | {"linear": every["linear"]}
+    for fitted in (multi_power(lr), AnnealingLaw().fit(curves)):
+        law = known_law(peak=lr, law=fitted)
+        exact, found = {}, {}
+        for name, schedule in candidates.items():
+            values = schedule.over(np.arange(steps, dtype=np.float64))
+            rates = lr * values / (values.max() if schedule.unit == "absolute" else 1.0)
+            exact[name] = float(fitted.predict(rates).mean[-1])
+            found[name] = final_loss(law, schedule)[0]
+        assert found == pytest.approx(exact, rel=1e-4)
+        for one, other in itertools.combinations(candidates, 2):
+            if abs(exact[one] - exact[other]) > 1e-4 * exact[one]:
+                assert (found[one] < found[other]) == (exact[one] < exact[other])
 
 
 def test_what_was_measured_under_a_plateau_is_taken_as_that_of_a_linear_decay() -> None:
