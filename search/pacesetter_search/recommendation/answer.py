@@ -72,8 +72,8 @@ def _answer(
     linear = peak.with_momentum(target.momentum)
     law = law_for(target, laws, batch.tokens, steps, linear.found.mean)
     made = plan(target, steps, warmup_of(target, steps, beta2), batch.tokens, law)
+    own = linear.of_shape(shape_octaves(made.schedule))
     # What a law ranks first at its peak is run there: it says nothing of the shape at another one.
-    own = linear.of_shape(0.0 if made.won else shape_octaves(made.schedule))
     log2_lr, limited = _held_back(own, found, made.at if made.won else None)
     return written(
         Parts(
@@ -89,8 +89,8 @@ def _answer(
             law=law,
             decay=weight_decay(target, asked, batch.tokens, math.exp2(log2_lr)),
             beta2=beta2,
-            loss=expected_loss(target, found, made, law, own, fit_losses),
-            warnings=minded,
+            loss=expected_loss(target, found, made, law, own, log2_lr, fit_losses),
+            warnings=(*minded, *_off_its_best(own, log2_lr, law if made.won else None)),
         )
     )
 
@@ -109,6 +109,18 @@ def _held_back(own: Peak, found: Gathered, ran: float | None) -> tuple[float, bo
     if limit is None or safe <= math.log2(limit):
         return min(max(safe, math.log2(LOWEST)), math.log2(HIGHEST)), False
     return math.log2(limit), True
+
+
+def _off_its_best(own: Peak, log2_lr: float, law: KnownLaw | None) -> tuple[str, ...]:
+    """Return what is to be said where a law's peak, at which its winner is run, is hardly the winner's best one."""
+    _, (low, high) = own.intervals()
+    lr = math.exp2(log2_lr)
+    if law is None or low <= lr <= high:
+        return ()
+    return (
+        f"the schedule won under a law of curves at {law.peak:.3g} and is run there; its best peak lies between "
+        f"{low:.3g} and {high:.3g}: curves at such a peak would tell",
+    )
 
 
 def _unknown(target: Target, found: Gathered) -> str | None:

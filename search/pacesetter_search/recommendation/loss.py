@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,13 +57,24 @@ def expected_loss(
     plan: Plan,
     law: KnownLaw | None,
     peak: Peak,
+    log2_lr: float,
     fit: FitLosses | None,
 ) -> LossEstimate:
-    """Return the final loss: by a law of this workload's curves, by the family's final losses, or as published."""
+    """Return the final loss: by a law of this workload's curves, by the family's final losses, or as published.
+
+    Args:
+        target: What is asked for.
+        found: What is known of it.
+        plan: The schedule to run.
+        law: Of this workload's curves; None: there is none.
+        peak: The best one of that schedule.
+        log2_lr: The rate to run.
+        fit: Fits a law in size and tokens; None: the published one stands.
+    """
     if not is_loss(target.objective):
         return LossEstimate(None, warnings=(_unspoken(target),))
     if law is not None and plan.name in plan.losses:
-        return _by_curves(target, plan, law, peak)
+        return _by_curves(target, plan, law, peak, log2_lr)
     if not Kind.of_target(target).of_language:
         said = f"no law is about the final loss of {target.regime} with {target.optimizer}"
         return LossEstimate(None, warnings=(said,))
@@ -76,6 +88,11 @@ def expected_loss(
 
 def fit_size_and_tokens(finals: Sequence[FinalLoss]) -> FittedLosses:
     """Return the law in size and tokens after ``finals``; of none at all it is the published one."""
+    return _fitted(tuple(finals))
+
+
+@lru_cache(maxsize=256)
+def _fitted(finals: tuple[FinalLoss, ...]) -> FittedLosses:
     return SizeTokenLaw().fit(finals)
 
 
@@ -99,12 +116,15 @@ def _unspoken(target: Target) -> str:
     )
 
 
-def _by_curves(target: Target, plan: Plan, law: KnownLaw, peak: Peak) -> LossEstimate:
+def _by_curves(
+    target: Target, plan: Plan, law: KnownLaw, peak: Peak, log2_lr: float
+) -> LossEstimate:
     mean, sd = plan.losses[plan.name]
-    apart = peak.found.mean - math.log2(law.peak)
-    cost = cost_of_an_octave(target.asked().tokens_per_parameter)
-    # The law speaks at its own peak; what another one makes of it is known only as the cost of an octave.
-    moved = mean * cost * (apart**2 + peak.found.sd**2)
+    cost, ran = cost_of_an_octave(target.asked().tokens_per_parameter), math.log2(law.peak)
+    # The law speaks at its own peak. From there to x the loss moves by c ((x - theta)^2 - (p - theta)^2), and theta is
+    # known only so far; where x is p it does not move.
+    towards = (log2_lr - ran) * (log2_lr + ran - 2.0 * peak.found.mean)
+    moved = mean * cost * math.hypot(towards, 2.0 * (log2_lr - ran) * peak.found.sd)
     said = []
     if law.longest < plan.schedule.length:
         said.append(

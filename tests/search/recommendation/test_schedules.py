@@ -151,6 +151,38 @@ def test_the_law_s_best_is_run_where_it_wins_clearly_and_at_its_own_peak() -> No
     assert all(one.lr == lr for one in found.alternatives)
 
 
+def test_the_interval_is_that_of_the_schedule_that_won_and_holds_the_rate_that_it_is_run_at() -> (
+    None
+):
+    """A hold with a short tail wants half of a linear decay's peak or so: the law's curves were between the two."""
+    linear = recommend(target(**ASKED))
+    assert linear.lr_90 is not None
+    lr = 0.75 * math.sqrt(linear.lr_90[0] * linear.lr_90[1])
+    found = recommend(target(**ASKED), laws=[known_law(peak=lr)])
+    assert found.lr_90 is not None
+    shape = shape_octaves(schedule_of(found))
+    assert -1.2 < shape < -0.4
+    middles = [math.log2(one.lr_90[0] * one.lr_90[1]) / 2 for one in (found, linear) if one.lr_90]
+    assert middles[0] - middles[1] == pytest.approx(shape, abs=1e-3)
+    assert found.lr == pytest.approx(lr)
+    assert found.lr_90[0] < lr < found.lr_90[1]
+    assert not any("won under a law of curves" in one for one in found.warnings)
+
+
+def test_where_the_winner_s_best_peak_is_known_and_elsewhere_it_says_so() -> None:
+    """Fifty sweeps put a linear decay's best peak where the law's curves were: a hold with a tail is best below."""
+    lr = peak()
+    place = {"parameters": 124e6, "tokens": 2.5e9, "batch_tokens": BATCH, "lr": lr}
+    optima = [{**place, "sd_octaves": 0.01} for _ in range(50)]
+    found = recommend(target(**ASKED, evidence=optima), laws=[known_law(peak=1.3 * lr)])
+    assert found.schedule_rank == 1
+    assert found.lr == pytest.approx(lr)  # no higher than what was held
+    assert found.lr_90 is not None
+    assert found.lr_90[1] < lr
+    warning = next(one for one in found.warnings if "won under a law of curves" in one)
+    assert f"its best peak lies between {found.lr_90[0]:.3g} and {found.lr_90[1]:.3g}" in warning
+
+
 def test_a_win_that_is_not_clear_changes_nothing() -> None:
     """With eight times the response to decay the law has WSD with .4 ahead of .6, by .05 %."""
     lr = peak()
