@@ -62,6 +62,7 @@ class KnownLaw:
         longest: Steps of the longest one.
         law: In steps of the run.
         curves: What it was fitted to.
+        momentum: Of SGD's buffer in its curves.
     """
 
     id: str
@@ -72,3 +73,4 @@ class KnownLaw:
     longest: int
     law: FittedLaw
     curves: tuple[KnownCurve, ...] = ()
+    momentum: float = 0.0

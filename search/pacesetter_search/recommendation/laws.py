@@ -53,6 +53,7 @@ def _same_workload(target: Target, law: KnownLaw, batch: float) -> bool:
     return (
         Kind.of(workload, law.regime, law.optimizer) == Kind.of_target(target)
         and workload.family == target.family
+        and math.isclose(law.momentum, target.momentum, abs_tol=1e-6)
         and math.isclose(workload.parameters, target.parameters, rel_tol=ALIKE)
         and math.isclose(workload.batch_tokens, batch, rel_tol=ALIKE)
     )

@@ -211,6 +211,7 @@ def test_a_law_that_does_not_know_the_response_to_decay_chooses_nothing() -> Non
     [
         {"regime": "finetune"},
         {"optimizer": "sgd"},
+        {"momentum": 0.9},
         {"peak": 1.0},
         {"longest": 10_000},
         {"workload": target(family="other", **ASKED).workload()},
