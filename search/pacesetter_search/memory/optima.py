@@ -22,8 +22,9 @@ ALIKE = 0.02
 MOST_RUNS = 50
 """Runs that a best peak is worked out from, the first of them: the newest where records come newest first."""
 
-SAME_SHAPE = 0.1
-"""Octaves between the best peaks of two shapes up to which runs of both compare by what they end with."""
+SAME_SHAPE = 0.03
+"""Octaves between the best peaks of two shapes up to which runs of both compare by what they end with: a cosine to a
+tenth and a hold with a tail over .8 are .05 apart, and end .9 % apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def leads_of(records: Sequence[RunRecord]) -> tuple[Lead, ...]:
     placed = [one for one in records if _place(one) is not None]
     found = (Lead(_at(one, each.share), (one,), each) for one in placed for each in one.found)
     swept = (
-        Lead(_at(group[0], 1.0), tuple(group[:MOST_RUNS]))
+        Lead(_at(group[0], 1.0, group[0].shape_octaves), tuple(group[:MOST_RUNS]))
         for group in _groups(placed)
         if len(group) > 1
     )
@@ -94,8 +95,8 @@ def _place(record: RunRecord) -> tuple[float, float, float] | None:
     return parameters, record.tokens, batch
 
 
-def _at(record: RunRecord, share: float) -> Optimum:
-    """Return where a run of that share of its budget has its best peak, which is not known."""
+def _at(record: RunRecord, share: float, shape: float = 0.0) -> Optimum:
+    """Return where a run of that share of its budget and that shape has its best peak, which is not known."""
     place = _place(record)
     assert place is not None
     parameters, tokens, batch = place
@@ -108,6 +109,7 @@ def _at(record: RunRecord, share: float) -> Optimum:
         width=workload.width_ratio,
         depth=workload.depth_ratio,
         family=workload.family,
+        shape=shape,
     )
 
 

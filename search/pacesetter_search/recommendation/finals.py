@@ -97,6 +97,7 @@ def _place(run: RunRecord) -> Optimum:
         width=workload.width_ratio,
         depth=workload.depth_ratio,
         family=workload.family,
+        shape=run.shape_octaves,
     )
 
 

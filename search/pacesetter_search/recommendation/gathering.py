@@ -34,12 +34,10 @@ class Told:
     Attributes:
         optimum: As that of a linear decay without momentum.
         sources: Who tells it; their weights are shares of its own.
-        shape: Octaves that the best peak of its own schedule lies above that of a linear decay.
     """
 
     optimum: Optimum
     sources: tuple[Source, ...]
-    shape: float = 0.0
 
 
 @dataclass(slots=True)
@@ -154,9 +152,10 @@ def _own(one: Measured, name: str, log2_lr: float, sd: float, target: Target) ->
         one.width_ratio,
         one.depth_ratio,
         target.family,
+        shape,
     )
     source = Source(kind="optimum", name=one.name or name, lr=math.exp2(log2_lr))
-    return Told(optimum, (source,), shape)
+    return Told(optimum, (source,))
 
 
 def _run_source(id_: str, recorded: Recorded) -> Source:

@@ -195,8 +195,8 @@ async def test_only_who_may_override_gives_a_job_a_recommendation(
     job = await register(anonymous)
     path, body = f"{PATH}/{found['id']}:apply", {"job": job["job"]}
     problem_of(await anonymous.post(path, json=body), 403, "FORBIDDEN")
-    job_token = bearer(job["token"])
-    problem_of(await anonymous.post(path, json=body, headers=job_token), 403, "FORBIDDEN")
+    of_the_job = bearer(job["token"])  # good for what is under the job's own address
+    problem_of(await anonymous.post(path, json=body, headers=of_the_job), 401, "UNAUTHENTICATED")
     reply = await anonymous.post(path, json=body, headers=elsewhere)
     problem_of(reply, 404, "RECOMMENDATION_NOT_FOUND")
     assert (await anonymous.post(path, json=body, headers=boss)).status_code == 201
@@ -298,7 +298,7 @@ async def test_runs_that_diverged_or_ended_alike_are_no_best_peak(
         assert (await client.post("/v1/curves", json=body)).status_code == 201
     asked = {**ASKED, "family": "gpt"}
     found = (await client.post(PATH, json=asked)).json()
-    assert found["lr"] == pytest.approx(5e-4)  # half of the least that was lost
+    assert found["lr"] == pytest.approx(5e-4, rel=1e-3)  # half of the least that was lost
     assert any("held back at 0.0005" in one for one in found["warnings"])
     alone = (await client.post(PATH, json=ASKED)).json()
     assert found["lr_90"] == alone["lr_90"]
