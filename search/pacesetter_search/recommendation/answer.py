@@ -70,7 +70,7 @@ def _answer(
     peak = find_peak(target, batch.tokens, found)
     beta2, minded = beta2_of(target, asked, batch.tokens)
     linear = peak.with_momentum(target.momentum)
-    law = law_for(target, laws, batch.tokens, steps, linear.found.mean)
+    law, untold = law_for(target, laws, batch.tokens, steps, linear.found.mean)
     made = plan(target, steps, warmup_of(target, steps, beta2), batch.tokens, law)
     own = linear.of_shape(shape_octaves(made.schedule))
     # What a law ranks first at its peak is run there: it says nothing of the shape at another one.
@@ -90,7 +90,7 @@ def _answer(
             decay=weight_decay(target, asked, batch.tokens, math.exp2(log2_lr)),
             beta2=beta2,
             loss=expected_loss(target, found, made, law, own, log2_lr, fit_losses),
-            warnings=(*minded, *_off_its_best(own, log2_lr, law if made.won else None)),
+            warnings=(*minded, *untold, *_off_its_best(own, log2_lr, law if made.won else None)),
         )
     )
 

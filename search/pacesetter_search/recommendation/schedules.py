@@ -11,7 +11,6 @@ from pacesetter.schedules.families import AnyFamily
 from pacesetter_search.laws.choice import SHRINK, learning_rates, usual_schedules, zoo
 from pacesetter_search.laws.choice.ranking import rises_again
 from pacesetter_search.laws.curves import FloatArray
-from pacesetter_search.laws.identification import DECAY_NOT_TOLD
 from pacesetter_search.recommendation.bodies import HORIZON_BOUND, by_name, laid_over
 from pacesetter_search.recommendation.known import KnownLaw
 from pacesetter_search.recommendation.shapes import shape_octaves
@@ -100,8 +99,7 @@ def plan(target: Target, steps: int, warmup: int, batch: float, law: KnownLaw | 
     # Laws were never checked where a rate rises again after a fall.
     checked = [name for name in gains if not rises_again(_over(found[name]))]
     best = max(checked, key=lambda name: gains[name])
-    # Without a response to decay a law is for whatever holds the rate the longest.
-    won = gains[best] >= CLEAR and DECAY_NOT_TOLD not in law.law.warnings
+    won = gains[best] >= CLEAR
     chosen = best if won else preferred
     return Plan(found[chosen], chosen, losses, gains, preferred, found, law.peak, won)
 

@@ -203,7 +203,19 @@ def test_a_law_that_does_not_know_the_response_to_decay_chooses_nothing() -> Non
     law = multi_power(lr).model_copy(update={"warnings": (DECAY_NOT_TOLD,)})
     found = recommend(target(**ASKED), laws=[known_law(peak=lr, law=law)])
     assert found.schedule_name == "linear"
-    assert any("the law of your curves: these curves do not tell" in one for one in found.warnings)
+    assert any("left out" in one and DECAY_NOT_TOLD in one for one in found.warnings)
+    assert found.loss is not None
+    assert found.loss.basis == "published"  # and no narrow interval around what it has not seen
+    assert not any(one.kind in ("curve", "fitted_law") for one in found.evidence)
+
+
+def test_a_law_that_knows_it_speaks_in_place_of_a_nearer_one_that_does_not() -> None:
+    lr = peak()
+    blind = multi_power(lr).model_copy(update={"warnings": (DECAY_NOT_TOLD,)})
+    laws = [known_law(peak=lr, law=blind), known_law(peak=1.2 * lr, id="law-2")]
+    found = recommend(target(**ASKED), laws=laws)
+    assert [one.id for one in found.evidence if one.kind == "fitted_law"] == ["law-2"]
+    assert not any("left out" in one for one in found.warnings)
 
 
 @pytest.mark.parametrize(
