@@ -38,6 +38,7 @@ from pacesetter_service.planning.registry import Registry
 from pacesetter_service.planning.remote import PlanningProcess
 from pacesetter_service.planning.runner import PlanningLoop
 from pacesetter_service.recommendations.evidence import EvidenceCache
+from pacesetter_service.recommendations.memory import Memory
 from pacesetter_service.recommendations.repository import require_known
 from pacesetter_service.recommendations.service import Recommendations
 from pacesetter_service.reports import curves
@@ -128,9 +129,9 @@ class Controller:
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)
-        self.recommendations = Recommendations(
-            self._store, self._registry, EvidenceCache(self._store)
-        )
+        evidence = EvidenceCache(self._store)
+        self.memory = Memory(evidence)
+        self.recommendations = Recommendations(self._store, self._registry, evidence)
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema

@@ -146,11 +146,15 @@ def nearest(leads: Sequence[Lead], target: Optimum) -> list[Lead]:
     return sorted(leads, key=apart)
 
 
-def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
-    """Return what each run weighs; what several runs tell together is shared among them."""
+def weights_of(remembered: Sequence[Remembered], weights: Sequence[float]) -> dict[str, float]:
+    """Return what each run weighs, heaviest first; what several runs tell together is shared among them."""
     total: dict[str, float] = {}
     for each, weight in zip(remembered, weights, strict=True):
         for source in each.sources:
             total[source] = total.get(source, 0.0) + weight / len(each.sources)
-    ordered = sorted(total.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return dict(sorted(total.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
+    ordered = list(weights_of(remembered, weights).items())
     return tuple(PeakSource(id=source, weight=weight) for source, weight in ordered[:SHOWN])
