@@ -41,6 +41,12 @@ FOURS: Mapping[str, Four] = {
         ("cos_to_0", 1e-3),
         ("wsd_linear_0.2", 1e-3),
     ),
+    "4 curves, each of another shape, 3 peaks": (
+        ("const", 1e-4),
+        ("cos_to_10", 1e-4),
+        ("cos_to_0", 5e-4),
+        ("wsd_linear_0.2", 1e-3),
+    ),
     "4 curves, one peak": tuple(
         (schedule, 1e-3) for schedule in ("const", "cos_to_0", "wsd_linear_0.2", "wsd_linear_0.4")
     ),

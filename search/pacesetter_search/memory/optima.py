@@ -1,11 +1,12 @@
 """From runs that have ended to best peaks that were measured.
 
 Two things tell where a best peak lies: complete short runs of one job (``RunRecord.found``), and runs that differ in
-their peak alone. All peaks are those of a linear decay, and of an optimizer without momentum, so that they compare.
+their peak alone; runs of several shapes tell less of it. All peaks are those of a linear decay, and of an optimizer
+without momentum, so that they compare.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -26,6 +27,18 @@ SAME_SHAPE = 0.03
 """Octaves between the best peaks of two shapes up to which runs of both compare by what they end with: a cosine to a
 tenth and a hold with a tail over .8 are .05 apart, and end .9 % apart."""
 
+PLATEAU = -1.3
+"""Octaves of a shape's best peak over that of a linear decay below which a run never came down: a cooldown of a
+twentieth has -1.25, a constant rate -1.54."""
+
+SHAPES_SD = 0.005
+"""Relative sd of what a language model ends with after one shape that comes down and another, each at its best peak:
+.07 to .93 % are published between a cosine and holds with a tail. Judgement."""
+
+
+Same = Callable[[RunRecord, RunRecord], bool]
+"""Whether two runs compare, which are the same to the letter in what has to be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -44,14 +57,16 @@ class Lead:
     """With a rate of 1: it is not known yet."""
     runs: tuple[RunRecord, ...]
     found: FoundPeak | None = None
-    """What the short runs of the only one tell; None: several that differ in their peak alone."""
+    """What the short runs of the only one tell; None: several that differ in their peak."""
+    sd: float = 0.0
+    """Relative sd of what they end with, of what they differ in beside their peak."""
 
     def best(self) -> Remembered | None:
         """Return the best peak; None where the runs do not bend around one."""
         if self.found is not None:
             log2_lr = self.found.log2_lr - math.log2(1.0 - self.runs[0].momentum)
             return self._told(log2_lr, self.found.sd)
-        told = _peak_of(tuple(map(_trial, self.runs)), _cost(self.runs[0]))
+        told = _peak_of(tuple(_trial(one, self.sd) for one in self.runs), _cost(self.runs[0]))
         return None if told is None else self._told(*told)
 
     def _told(self, log2_lr: float, sd: float) -> Remembered:
@@ -63,12 +78,26 @@ def leads_of(records: Sequence[RunRecord]) -> tuple[Lead, ...]:
     """Return what of runs of one kind may tell best peaks. Where size, budget or batch is not known nothing does."""
     placed = [one for one in records if _place(one) is not None]
     found = (Lead(_at(one, each.share), (one,), each) for one in placed for each in one.found)
+    ended = [one for one in placed if one.completed and (one.final_loss or 0.0) > 0.0]
     swept = (
         Lead(_at(group[0], 1.0, group[0].shape_octaves), tuple(group[:MOST_RUNS]))
-        for group in _groups(placed)
+        for group in _groups(ended, _same_but_for_the_peak)
         if len(group) > 1
     )
-    return (*found, *swept)
+    return (*found, *swept, *_across_shapes(ended))
+
+
+def _across_shapes(ended: Sequence[RunRecord]) -> list[Lead]:
+    """Return what runs of several shapes tell that come down, at places where no shape by itself tells anything."""
+    down = [one for one in ended if one.shape_octaves >= PLATEAU and _at_scale(one)]
+    leads = []
+    for group in _groups(down, _same_but_for_peak_and_shape):
+        by_shape = _groups(group, _same_but_for_the_peak)
+        if len(by_shape) > 1 and _peaks(group) > 1 and all(_peaks(one) == 1 for one in by_shape):
+            runs = tuple(group[:MOST_RUNS])
+            shape = sum(one.shape_octaves for one in runs) / len(runs)
+            leads.append(Lead(_at(runs[0], 1.0, shape), runs, sd=SHAPES_SD))
+    return leads
 
 
 def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
@@ -113,17 +142,15 @@ def _at(record: RunRecord, share: float, shape: float = 0.0) -> Optimum:
     )
 
 
-def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Return the runs that ended, those together that differ in their peak alone from the first of them."""
+def _groups(records: Sequence[RunRecord], same: Same) -> list[list[RunRecord]]:
+    """Return those runs together that are the same as the first of them but for what they are to differ in."""
     groups: list[list[RunRecord]] = []
     known: dict[Hashable, Nearby[list[RunRecord]]] = {}
     for one in records:
-        if not one.completed or one.final_loss is None or one.final_loss <= 0.0:
-            continue
         place = _place(one)
         assert place is not None
         alike = known.setdefault(_exactly(one), Nearby(ALIKE))
-        group = next((each for each in alike.near(*place[:2]) if _compare(each[0], one)), None)
+        group = next((each for each in alike.near(*place[:2]) if same(each[0], one)), None)
         if group is not None:
             group.append(one)
             continue
@@ -132,9 +159,17 @@ def _groups(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return groups
 
 
-def _trial(record: RunRecord) -> Trial:
+def _peaks(runs: Sequence[RunRecord]) -> int:
+    """Return how many peaks runs are at, those within a tolerance being one."""
+    ordered = sorted(one.peak_lr for one in runs)
+    pairs = zip(ordered[1:], ordered, strict=False)
+    return 1 + sum(not math.isclose(one, other, rel_tol=ALIKE) for one, other in pairs)
+
+
+def _trial(record: RunRecord, sd: float) -> Trial:
     lr = math.exp2(effective_log2_lr(record.peak_lr, record.momentum, record.shape_octaves))
-    return Trial(lr, record.final_loss or math.inf, record.workload.objective.noise or 0.0)
+    noise = math.hypot(record.workload.objective.noise or 0.0, sd)
+    return Trial(lr, record.final_loss or math.inf, noise)
 
 
 @lru_cache(maxsize=8192)
@@ -152,8 +187,12 @@ def _peak_of(trials: tuple[Trial, ...], cost: Cost) -> tuple[float, float] | Non
 def _cost(record: RunRecord) -> Cost:
     place = _place(record)
     assert place is not None
-    at_scale = record.regime == "pretrain" and place[0] >= SCALE
-    return Cost(cost_of_an_octave(place[1] / place[0])) if at_scale else SMALL
+    return Cost(cost_of_an_octave(place[1] / place[0])) if _at_scale(record) else SMALL
+
+
+def _at_scale(record: RunRecord) -> bool:
+    """Whether what is known of language models is about a run."""
+    return record.regime == "pretrain" and (record.workload.parameters or 0.0) >= SCALE
 
 
 def _exactly(record: RunRecord) -> Hashable:
@@ -163,13 +202,16 @@ def _exactly(record: RunRecord) -> Hashable:
     return workload.family, record.optimizer, record.validated, ratios
 
 
-def _compare(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs that are the same to the letter differ in their peak alone, as far as their records tell."""
+def _same_but_for_the_peak(one: RunRecord, other: RunRecord) -> bool:
+    apart = abs(one.shape_octaves - other.shape_octaves)
+    return apart <= SAME_SHAPE and _same_but_for_peak_and_shape(one, other)
+
+
+def _same_but_for_peak_and_shape(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs that are the same to the letter differ in these alone, as far as their records tell."""
     mine, theirs = _place(one), _place(other)
     assert mine is not None
     assert theirs is not None
-    return (
-        abs(one.shape_octaves - other.shape_octaves) <= SAME_SHAPE
-        and math.isclose(one.weight_decay, other.weight_decay, rel_tol=ALIKE)
-        and all(math.isclose(a, b, rel_tol=ALIKE) for a, b in zip(mine, theirs, strict=True))
+    return math.isclose(one.weight_decay, other.weight_decay, rel_tol=ALIKE) and all(
+        math.isclose(a, b, rel_tol=ALIKE) for a, b in zip(mine, theirs, strict=True)
     )

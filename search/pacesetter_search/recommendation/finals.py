@@ -13,7 +13,7 @@ import numpy as np
 from pacesetter_search.laws.curves import FloatArray
 from pacesetter_search.laws.scaling import FinalLoss
 from pacesetter_search.memory import RunRecord
-from pacesetter_search.memory.optima import effective_log2_lr
+from pacesetter_search.memory.optima import PLATEAU, effective_log2_lr
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.target import Asked, Target
 from pacesetter_search.transfer import Optimum
@@ -26,10 +26,6 @@ FINAL_SD = 0.005
 
 FINALS = 100
 """Final losses that one fit takes: the nearest."""
-
-PLATEAU = -1.3
-"""Octaves of a shape's best peak over that of a linear decay below which a run never came down: a cooldown of a
-twentieth has -1.25, a constant rate -1.54."""
 
 NEVER_DECAYED, NEVER_DECAYED_SD = 0.03, 0.02
 """Relative loss by which a run that never came down ends above one that did: 2.1 and 2.8 % at 25M and 100M over a decay

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter_search.memory import Recorded, RunRecord
 from pacesetter_search.memory import optima as optima_module
-from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.memory.kinds import SCALE, Kind
 from pacesetter_search.memory.optima import (
     ALIKE,
     MOST_RUNS,
@@ -87,21 +87,24 @@ def test_five_thousand_runs_are_grouped_without_holding_each_against_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared = 0
-    original = optima_module._compare
+    original = optima_module._same_but_for_peak_and_shape
 
     def counted(one: RunRecord, other: RunRecord) -> bool:
         nonlocal compared
         compared += 1
         return original(one, other)
 
-    monkeypatch.setattr(optima_module, "_compare", counted)
+    monkeypatch.setattr(optima_module, "_same_but_for_peak_and_shape", counted)
     records = [
         record(number, parameters=PARAMETERS * 1.1 ** (number % 100), tokens=2.0**19 * 1.1**place)
         for place in range(25)
         for number in range(200)
     ]
     assert len(leads_of(records)) == 2500
-    assert compared == 2500  # each second run of a place with its first one
+    # Each second run of a place with its first one; for large models twice more, as of all shapes together.
+    large = sum(2 for number in range(100) if PARAMETERS * 1.1**number >= SCALE) * 25
+    assert large > 0
+    assert compared == 2500 + large
 
 
 def test_only_the_peaks_that_matter_are_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
