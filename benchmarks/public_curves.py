@@ -4,6 +4,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pacesetter_search.laws import Curve
@@ -83,6 +84,34 @@ def runs_124m() -> tuple[Run, ...]:
         if schedule is not None and not (row["resume_from"] and row["resume_from"] not in by_name):
             found.append(_run(row, schedule, by_name))
     return tuple(found)
+
+
+PARAMETERS_124M, BATCH_124M, WARMUP_124M = 124e6, 51_200.0, 300
+
+
+def find_124m(schedule: str, lr: float, steps: int) -> Run:
+    """Return the first of the runs of that schedule, peak and length."""
+    wanted = (schedule, lr, steps)
+    return next(one for one in runs_124m() if (one.schedule, one.lr, one.steps) == wanted)
+
+
+def upload_124m(run: Run, family: str) -> dict[str, Any]:
+    """Return a run as ``POST /v1/curves`` takes it."""
+    at = run.curve.positions.astype(int)
+    return {
+        "name": f"{run.schedule} at {run.lr:g}, run {run.name}",
+        "family": family,
+        "parameters": PARAMETERS_124M,
+        "batch_tokens": BATCH_124M,
+        "regime": "pretrain",
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "validated": True,
+        "warmup": WARMUP_124M,
+        "steps": at.tolist(),
+        "lrs": run.curve.lrs[at - 1].tolist(),
+        "losses": run.curve.losses.tolist(),
+    }
 
 
 def _schedule(row: dict[str, str]) -> str | None:

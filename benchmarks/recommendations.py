@@ -1,4 +1,4 @@
-"""How long recommendations, predictions and uploads take over HTTP, and what a fit of twenty curves costs others."""
+"""What four public curves do to an answer; how long answers and uploads take over HTTP, and what a fit costs others."""
 
 import concurrent.futures
 import statistics
@@ -16,6 +16,7 @@ from pacesetter.schedules import WSD, Constant, Cosine, Linear, Schedule
 from pacesetter_search.laws import FittedMultiPower
 
 from benchmarks.reporting import Report, arguments
+from benchmarks.with_evidence import STORED, before_and_after, with_many
 from demo.service import serving
 
 ASKED = {"parameters": 124e6, "tokens": 2.5e9}
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         law = _background_fit(report, client)
         _ask_law(report, client, law, count)
         _upload_long(report, client)
+    before_and_after(report, count)
+    with_many(report, count, STORED[-2] if given.quick else STORED[-1])
     report.print()
     report.save(given.json)
 

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from pacesetter_service.controller import ControllerOptions
-from pacesetter_service.http import laws, predictions, recommendations
+from pacesetter_service.http import laws, memory, predictions, recommendations
 from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.curves import routes as curves
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
@@ -66,6 +66,7 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         laws.router,
         predictions.router,
         recommendations.router,
+        memory.router,
         operations.router,
     ):
         app.include_router(router)

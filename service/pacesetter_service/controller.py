@@ -37,6 +37,10 @@ from pacesetter_service.overrides import service as overriding
 from pacesetter_service.planning.registry import Registry
 from pacesetter_service.planning.remote import PlanningProcess
 from pacesetter_service.planning.runner import PlanningLoop
+from pacesetter_service.recommendations.evidence import EvidenceCache
+from pacesetter_service.recommendations.memory import Memory
+from pacesetter_service.recommendations.repository import require_known
+from pacesetter_service.recommendations.service import Recommendations
 from pacesetter_service.reports import curves
 from pacesetter_service.reports.checks import prepare
 from pacesetter_service.reports.ingest import take_report
@@ -125,6 +129,9 @@ class Controller:
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)
+        evidence = EvidenceCache(self._store)
+        self.memory = Memory(evidence)
+        self.recommendations = Recommendations(self._store, self._registry, evidence)
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema
@@ -215,9 +222,13 @@ class Controller:
 
         Raises:
             StrategyRefused: The strategy is unknown or cannot steer the job.
+            Refused: The job names a recommendation that the project does not have.
             Conflict: The ``external_id`` belongs to a job with another clock, or base schedule for the same budget.
         """
         if validate_only:
+            named = spec.recommendation
+            if named is not None:
+                await self._store.read(lambda tx: require_known(tx, named, project))
             return would_register(assess(spec, self._registry))
         priors = await self._remembered(spec, project)
         registered = await self._store.write(

@@ -9,6 +9,7 @@ from pacesetter.protocol import (
     JobSpec,
     JobStatus,
     LedgerTotals,
+    Recommendation,
     Registration,
     SegmentPlan,
 )
@@ -138,6 +139,17 @@ class LawView:
     """Why none could be fitted; empty where one was."""
     evidence: tuple[FittedCurve, ...]
     seconds: float
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecommendation:
+    """A recommendation as it was given."""
+
+    project: str
+    answer: Recommendation
+    applied: bool
+    """Whether a job registered with it, or was given it."""
     created_at: datetime
 
 

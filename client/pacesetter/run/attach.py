@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from pacesetter.checkpoints import open_store
 from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.errors import ConfigurationError, SnapshotError
+from pacesetter.fitting import check_recommendation
 from pacesetter.limits import Limits
 from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice, Target, Workload
 from pacesetter.run.claims import check_unclaimed, claim
@@ -27,7 +28,6 @@ from pacesetter.run.rates import LearningRates, unwrap
 from pacesetter.run.recommended import (
     Recommended,
     base_of,
-    check_recommendation,
     settings_of,
     target_of,
 )

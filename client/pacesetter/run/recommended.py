@@ -8,30 +8,10 @@ from typing import Any
 from torch.optim import Optimizer
 
 from pacesetter.errors import ConfigurationError
+from pacesetter.fitting import check_batch, check_optimizer, schedule_for
 from pacesetter.protocol import Budget, Recommendation, Target
 from pacesetter.run.rates import group_name, read_lr, unwrap
-from pacesetter.schedules import Schedule, Warmup
-
-AGREE = 0.02
-"""Relative difference up to which budgets and batches that were recommended and given count as one."""
-
-
-def check_recommendation(recommendation: Any) -> Recommendation:
-    """Return a recommendation that can be run.
-
-    Raises:
-        ConfigurationError: It is none, or says that nothing is known.
-    """
-    if not isinstance(recommendation, Recommendation):
-        raise ConfigurationError(
-            f"recommendation is {recommendation!r:.200}; expected what pacesetter.recommend(...) returned"
-        )
-    if recommendation.status != "ok" or recommendation.lr is None:
-        study = recommendation.study.text if recommendation.study else "measure a best peak first"
-        raise ConfigurationError(
-            f"nothing was recommended, so there is nothing to run: {'; '.join(recommendation.warnings)}; {study}"
-        )
-    return recommendation
+from pacesetter.schedules import Schedule
 
 
 def base_of(recommendation: Recommendation, budget: Budget, base: Schedule | None) -> Schedule:
@@ -40,27 +20,11 @@ def base_of(recommendation: Recommendation, budget: Budget, base: Schedule | Non
     Raises:
         ConfigurationError: There is another base already, or the budget is not the one that was asked for.
     """
-    schedule, steps = recommendation.schedule, recommendation.steps
-    batch = recommendation.batch_tokens
-    if schedule is None or steps is None or batch is None:
-        raise ConfigurationError("the recommendation has no schedule; ask the service anew")
     if base is not None:
         raise ConfigurationError(
             "base and recommendation both say which schedule to follow; leave one of them out"
         )
-    if budget.clock == "steps":
-        if budget.total != steps:
-            raise ConfigurationError(
-                f"the budget is {budget.total} steps and the recommendation is for {steps} of {batch:g} tokens; give "
-                f"pacesetter.Steps({steps}), or ask for steps={budget.total}"
-            )
-        return schedule
-    if not math.isclose(budget.total, steps * batch, rel_tol=AGREE):
-        raise ConfigurationError(
-            f"the budget is {budget.total} tokens and the recommendation is for {steps * batch:.6g}; give the one that "
-            "you asked for, or ask for the one that you have"
-        )
-    return _in_tokens(schedule, budget.total, batch)
+    return schedule_for(recommendation, budget)
 
 
 def target_of(recommendation: Recommendation, given: Target | None) -> Target:
@@ -72,12 +36,7 @@ def target_of(recommendation: Recommendation, given: Target | None) -> Target:
     asked = recommendation.target.model_copy(update={"batch_tokens": recommendation.batch_tokens})
     if given is None:
         return asked
-    batch = recommendation.batch_tokens
-    if given.batch_tokens and batch and not math.isclose(given.batch_tokens, batch, rel_tol=AGREE):
-        raise ConfigurationError(
-            f"target says {given.batch_tokens:g} tokens a step and the recommendation is for {batch:g}: its rate is "
-            f"that of its batch; ask with batch_tokens={given.batch_tokens:g}"
-        )
+    check_batch(recommendation, given.batch_tokens)
     return given
 
 
@@ -114,7 +73,7 @@ def settings_of(settings: Mapping[str, Any], optimizers: Mapping[str, Any]) -> R
     if recommendation is None:
         return Recommended()
     inner = {label: unwrap(each) for label, each in optimizers.items()}
-    _check_optimizer(recommendation, next(iter(inner.values())))
+    check_optimizer(recommendation, type(next(iter(inner.values()))).__name__)
     decays = _decays(recommendation, inner) if settings.get("recommended_weight_decay") else ()
     return Recommended(_base_lrs(recommendation, inner), decays)
 
@@ -171,28 +130,3 @@ def _scale(name: str, holder: Mapping[str, Any]) -> float:
             f"parameter group {name!r} has lr_scale {scale}; expected a number above 0"
         )
     return scale
-
-
-def _check_optimizer(recommendation: Recommendation, optimizer: Optimizer) -> None:
-    """Refuse a rate that belongs to another kind of optimizer: it is off by orders of magnitude."""
-    asked, real = recommendation.target.optimizer.lower(), type(optimizer).__name__.lower()
-    alike = asked in real or real in asked or ("adam" in asked and "adam" in real)
-    if not alike:
-        raise ConfigurationError(
-            f"the recommendation is for {recommendation.target.optimizer} and the first optimizer is "
-            f"{type(optimizer).__name__}: its rates are others; ask with optimizer={real!r}"
-        )
-
-
-def _in_tokens(schedule: Schedule, total: int, batch: float) -> Schedule:
-    """Return a schedule in steps as one over a budget of tokens."""
-    if schedule.body.required_clock() is not None:
-        raise ConfigurationError(
-            f"the recommended schedule ({schedule.body.family}) counts steps; give the budget in pacesetter.Steps"
-        )
-    rise = None
-    if schedule.warmup is not None:
-        length = min(round(schedule.warmup.length * batch), total - 1)
-        rise = Warmup(length=length, start=schedule.warmup.start) if length else None
-    parts = schedule.model_dump(exclude={"length", "warmup"})
-    return Schedule.model_validate({**parts, "length": total, "warmup": rise})

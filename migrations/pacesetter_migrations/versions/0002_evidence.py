@@ -11,6 +11,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column(
+        "projects",
+        sa.Column("evidence_version", sa.BigInteger(), server_default="0", nullable=False),
+    )
     op.add_column("jobs", sa.Column("budget", sa.BigInteger(), nullable=True))
     op.add_column("jobs", sa.Column("base", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("unrecorded_since", UtcDateTime(timezone=True), nullable=True))
@@ -82,6 +86,7 @@ def upgrade() -> None:
         sa.Column("project", sa.String(length=200), nullable=False),
         sa.Column("target", JsonText(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("applied", sa.Boolean(), nullable=False),
         sa.Column(
             "created_at", UtcDateTime(timezone=True), server_default=utc_now(), nullable=False
         ),
@@ -105,3 +110,4 @@ def downgrade() -> None:
     op.drop_column("jobs", "unrecorded_since")
     op.drop_column("jobs", "base")
     op.drop_column("jobs", "budget")
+    op.drop_column("projects", "evidence_version")

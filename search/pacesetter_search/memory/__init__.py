@@ -1,6 +1,7 @@
 """What runs that have ended say of those to come."""
 
 from pacesetter_search.memory.groups import LawGroup, fitted_of, law_key, obstacle
+from pacesetter_search.memory.recorded import Recorded
 from pacesetter_search.memory.recording import Known, record_of
 from pacesetter_search.memory.records import FoundPeak, RunRecord
 
@@ -8,6 +9,7 @@ __all__ = [
     "FoundPeak",
     "Known",
     "LawGroup",
+    "Recorded",
     "RunRecord",
     "fitted_of",
     "law_key",

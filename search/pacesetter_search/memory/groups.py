@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from pacesetter.protocol import Regime
+from pacesetter.protocol import Parametrization, Regime
 from pydantic import BaseModel, ConfigDict
 
 from pacesetter_search.memory.records import RunRecord
@@ -35,7 +35,7 @@ class LawGroup(BaseModel):
     objective: str
     """Mode and name: ``min loss``."""
     optimizer: str
-    parametrization: str
+    parametrization: Parametrization
     width_ratio: float
     depth_ratio: float
     momentum: float

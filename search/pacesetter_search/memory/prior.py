@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pacesetter.protocol import Regime, Workload
 from pydantic import BaseModel, ConfigDict, Field
 
 from pacesetter_search.memory.kinds import SCALE, Kind
-from pacesetter_search.memory.offset import Ended, offset, tells
-from pacesetter_search.memory.optima import Remembered, optima_of, place_of
+from pacesetter_search.memory.offset import Ended, Offset, offset, tells
+from pacesetter_search.memory.optima import Lead, Remembered, first_of, leads_of, place_of
 from pacesetter_search.memory.records import RunRecord
-from pacesetter_search.transfer.peak import PeakModel
+from pacesetter_search.transfer.peak import PRIORS, Z90, PeakModel
 from pacesetter_search.transfer.places import Optimum
 from pacesetter_search.transfer.practice import FIELD_SD, field_default
 
@@ -36,6 +37,10 @@ USUAL_DOUBLINGS = 4.0
 DOUBT = 2.5
 """How far the slopes of large language models are doubted elsewhere: small ones at one batch lose .5 octaves a doubling
 of the steps (sd .25) and not .29, and where data repeat there is no rule."""
+
+BELOW = math.sqrt(DOUBT**2 - 1.0) * math.hypot(*(PRIORS["standard"][place][1] for place in (0, 1)))
+"""Octaves that best peaks of small models are off by, all to the same side, for each octave below :data:`SCALE`: the
+same doubt of both slopes, where tokens grow with the size."""
 
 
 class PeakSource(BaseModel):
@@ -65,6 +70,27 @@ class PeakPrior(BaseModel):
     """Runs of the same family that it rests on."""
     sources: tuple[PeakSource, ...]
     """The heaviest, heaviest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """The best peak at a place, by what short runs found and by what runs ended with.
+
+    Attributes:
+        mean: log2 of it.
+        sd: Octaves.
+        told: What the final losses say beside the model.
+        model: Of what short runs found.
+    """
+
+    mean: float
+    sd: float
+    told: Offset
+    model: PeakModel
+
+    def interval(self) -> tuple[float, float]:
+        """Return rates between which it lies with 90 %."""
+        return math.exp2(self.mean - Z90 * self.sd), math.exp2(self.mean + Z90 * self.sd)
 
 
 def peak_prior(
@@ -97,24 +123,45 @@ def peak_prior(
         family=workload.family,
     )
     runs = kind.of_this(records)
-    remembered = _nearest(optima_of(runs), target)
-    model = model_of(kind, [each.optimum for each in remembered], target)
-    ended = _ended(runs, model)
-    if not remembered and not tells(ended):
+    remembered = first_of(nearest(leads_of(runs), target), MOST)
+    found = believed(kind, runs, remembered, target)
+    if found is None:
         return None
-    found, fall = model.predict(target), model.slopes()["tokens"]
-    told = offset(ended, math.sqrt(max(found.sd**2 - OWN_SD**2, OWN_SD**2)))
-    doublings = _doublings(runs)
+    told, doublings = found.told, _doublings(runs)
+    mean, sd = found.model.slopes()["tokens"]
     return PeakPrior(
-        log2_lr=found.mean + told.mean,
-        sd=math.hypot(told.sd, OWN_SD),
+        log2_lr=found.mean,
+        sd=found.sd,
         # What is off at the budget is off by as much a doubling on the way there.
-        drift=-fall[0] - told.mean / doublings,
-        drift_sd=math.hypot(fall[1], told.sd / doublings),
+        drift=-mean - told.mean / doublings,
+        drift_sd=math.hypot(sd, told.sd / doublings),
         steepness=told.steepness,
         runs=sum(one.workload.family == workload.family for one in runs),
-        sources=_weighed(remembered, model.influence(target)),
+        sources=_weighed(remembered, found.model.influence(target)),
     )
+
+
+def believed(
+    kind: Kind, runs: Sequence[RunRecord], remembered: Sequence[Remembered], target: Optimum
+) -> Believed | None:
+    """Return the best peak at ``target``; None where no run tells anything of it.
+
+    Args:
+        kind: Of the runs.
+        runs: All of the kind, for what they ended with.
+        remembered: The best peaks that the answer rests on.
+        target: Where.
+    """
+    model = model_of(kind, [each.optimum for each in remembered], target)
+    # A sweep has told by what its runs ended with, which is not to be heard twice.
+    swept = {id_ for each in remembered if len(each.sources) > 1 for id_ in each.sources}
+    ended = _ended([one for one in runs if one.id not in swept], model)
+    if not remembered and not tells(ended):
+        return None
+    found, own = model.predict(target), math.hypot(OWN_SD, math.sqrt(model.between))
+    shared = math.sqrt(max(found.sd**2 - own**2, OWN_SD**2))
+    told = offset(ended, shared)
+    return Believed(found.mean + told.mean, math.hypot(told.sd, own), told, model)
 
 
 def _ended(runs: Sequence[RunRecord], model: PeakModel) -> list[Ended]:
@@ -137,9 +184,14 @@ def _doublings(runs: Sequence[RunRecord]) -> float:
 
 
 def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakModel:
-    """Return the model of a kind: the published law and its slopes where they apply, else practice, and wide slopes."""
-    if kind.lawful and min(one.parameters for one in (*optima, target)) >= SCALE:
-        return PeakModel(optima)
+    """Return the model of a kind: the published law and its slopes where they apply, else practice, and wide slopes.
+
+    The target alone decides: what a small proxy says of a large model is held against the law, and counts for less the
+    further below the law's range it lies.
+    """
+    if kind.lawful and target.parameters >= SCALE:
+        below = [max(0.0, math.log2(SCALE / one.parameters)) for one in optima]
+        return PeakModel(optima, shared=[BELOW * octaves for octaves in below])
     return PeakModel(
         optima,
         parametrization=kind.parametrization,
@@ -150,11 +202,11 @@ def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakMode
     )
 
 
-def _nearest(remembered: Sequence[Remembered], target: Optimum) -> list[Remembered]:
-    """Return the optima that are nearest to the target, those of its family first."""
+def nearest(leads: Sequence[Lead], target: Optimum) -> list[Lead]:
+    """Return leads with those first that are nearest to the target, those of its family before all others."""
 
-    def apart(each: Remembered) -> tuple[bool, float]:
-        one = each.optimum
+    def apart(lead: Lead) -> tuple[bool, float]:
+        one = lead.place
         octaves = (
             math.log2(one.parameters / target.parameters),
             math.log2(one.tokens / target.tokens),
@@ -162,14 +214,18 @@ def _nearest(remembered: Sequence[Remembered], target: Optimum) -> list[Remember
         )
         return one.family != target.family, math.hypot(*octaves)
 
-    return sorted(remembered, key=apart)[:MOST]
+    return sorted(leads, key=apart)
 
 
-def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
-    """Return what each run weighs; what several runs tell together is shared among them."""
+def weights_of(remembered: Sequence[Remembered], weights: Sequence[float]) -> dict[str, float]:
+    """Return what each run weighs, heaviest first; what several runs tell together is shared among them."""
     total: dict[str, float] = {}
     for each, weight in zip(remembered, weights, strict=True):
         for source in each.sources:
             total[source] = total.get(source, 0.0) + weight / len(each.sources)
-    ordered = sorted(total.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return dict(sorted(total.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
+    ordered = list(weights_of(remembered, weights).items())
     return tuple(PeakSource(id=source, weight=weight) for source, weight in ordered[:SHOWN])

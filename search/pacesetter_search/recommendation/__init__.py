@@ -18,8 +18,6 @@ from pacesetter_search.recommendation.known import (
     FittedLosses,
     KnownCurve,
     KnownLaw,
-    PeaksOf,
-    RememberedPeak,
 )
 from pacesetter_search.recommendation.target import ImpossibleTarget, Query, Target
 
@@ -33,10 +31,8 @@ __all__ = [
     "ImpossibleTarget",
     "KnownCurve",
     "KnownLaw",
-    "PeaksOf",
     "Query",
     "Recommendation",
-    "RememberedPeak",
     "Source",
     "Study",
     "Sweep",

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 from pacesetter.protocol import Recommendation
 
-from pacesetter_search.memory import RunRecord
+from pacesetter_search.memory import Recorded, RunRecord
 from pacesetter_search.memory.kinds import SCALE, Kind
-from pacesetter_search.memory.optima import optima_of
 from pacesetter_search.recommendation.batch import Batch, choose_batch
 from pacesetter_search.recommendation.gathering import Gathered, gather
 from pacesetter_search.recommendation.kinds import is_loss
-from pacesetter_search.recommendation.known import FitLosses, KnownLaw, PeaksOf
+from pacesetter_search.recommendation.known import FitLosses, KnownLaw
 from pacesetter_search.recommendation.laws import law_for
 from pacesetter_search.recommendation.loss import expected_loss, fit_size_and_tokens
 from pacesetter_search.recommendation.optimizer import beta2_of, warmup_of, weight_decay
@@ -34,25 +33,24 @@ LOWEST = 1e-30
 
 def recommend(
     target: Target,
-    records: Sequence[RunRecord] = (),
+    records: Recorded | Sequence[RunRecord] = (),
     laws: Sequence[KnownLaw] = (),
     *,
-    peaks_of: PeaksOf = optima_of,
     fit_losses: FitLosses | None = fit_size_and_tokens,
 ) -> Recommendation:
     """Return what to run for ``target``.
 
     Args:
         target: What is to be trained, what is fixed of it, and what was measured for its family.
-        records: Runs on record, of any kind: those that may not speak of the target are left out, and told.
+        records: Runs on record, of any kind: those that may not speak of the target are left out, and told. As
+            :class:`Recorded`, what several questions share is worked out once.
         laws: Laws fitted to curves on record, of any workload.
-        peaks_of: From runs of one kind to the best peaks that they tell.
         fit_losses: Fits a law in size and tokens to final losses; None: the published one stands.
 
     Raises:
         ImpossibleTarget: No schedule fits what is asked for.
     """
-    found = gather(target, records, peaks_of)
+    found = gather(target, records if isinstance(records, Recorded) else Recorded(records))
     reason = _unknown(target, found)
     if reason is not None:
         return _no_evidence(target, reason, found)
@@ -72,10 +70,10 @@ def _answer(
     peak = find_peak(target, batch.tokens, found)
     beta2, minded = beta2_of(target, asked, batch.tokens)
     linear = peak.with_momentum(target.momentum)
-    law = law_for(target, laws, batch.tokens, steps, linear.found.mean)
+    law, untold = law_for(target, laws, batch.tokens, steps, linear.found.mean)
     made = plan(target, steps, warmup_of(target, steps, beta2), batch.tokens, law)
+    own = linear.of_shape(shape_octaves(made.schedule))
     # What a law ranks first at its peak is run there: it says nothing of the shape at another one.
-    own = linear.of_shape(0.0 if made.won else shape_octaves(made.schedule))
     log2_lr, limited = _held_back(own, found, made.at if made.won else None)
     return written(
         Parts(
@@ -91,8 +89,8 @@ def _answer(
             law=law,
             decay=weight_decay(target, asked, batch.tokens, math.exp2(log2_lr)),
             beta2=beta2,
-            loss=expected_loss(target, found, made, law, own, fit_losses),
-            warnings=minded,
+            loss=expected_loss(target, found, made, law, own, log2_lr, fit_losses),
+            warnings=(*minded, *untold, *_off_its_best(own, log2_lr, law if made.won else None)),
         )
     )
 
@@ -111,6 +109,18 @@ def _held_back(own: Peak, found: Gathered, ran: float | None) -> tuple[float, bo
     if limit is None or safe <= math.log2(limit):
         return min(max(safe, math.log2(LOWEST)), math.log2(HIGHEST)), False
     return math.log2(limit), True
+
+
+def _off_its_best(own: Peak, log2_lr: float, law: KnownLaw | None) -> tuple[str, ...]:
+    """Return what is to be said where a law's peak, at which its winner is run, is hardly the winner's best one."""
+    _, (low, high) = own.intervals()
+    lr = math.exp2(log2_lr)
+    if law is None or low <= lr <= high:
+        return ()
+    return (
+        f"the schedule won under a law of curves at {law.peak:.3g} and is run there; its best peak lies between "
+        f"{low:.3g} and {high:.3g}: curves at such a peak would tell",
+    )
 
 
 def _unknown(target: Target, found: Gathered) -> str | None:

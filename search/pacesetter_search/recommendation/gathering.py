@@ -7,18 +7,24 @@ from statistics import median
 
 from pacesetter.protocol import Evidence, Measured, Regime, Source, Sweep
 
-from pacesetter_search.memory import RunRecord
+from pacesetter_search.memory import Recorded, RunRecord
 from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.memory.optima import first_of
+from pacesetter_search.memory.prior import MOST as MOST_REMEMBERED
+from pacesetter_search.memory.prior import nearest
 from pacesetter_search.recommendation.kinds import is_loss, lenders
-from pacesetter_search.recommendation.known import PeaksOf
 from pacesetter_search.recommendation.shapes import shape_octaves
 from pacesetter_search.recommendation.stability import Stability, stability_of
 from pacesetter_search.recommendation.sweeps import curvature_of, peak_of
 from pacesetter_search.recommendation.target import Target
 from pacesetter_search.transfer import Optimum
+from pacesetter_search.transfer.published import best_batch
 
 MOST = 200
-"""Optima that one answer rests on: the nearest."""
+"""Optima that one answer rests on: the nearest; of those on record not so many."""
+
+SHOWN = 3
+"""Families that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +34,10 @@ class Told:
     Attributes:
         optimum: As that of a linear decay without momentum.
         sources: Who tells it; their weights are shares of its own.
-        shape: Octaves that the best peak of its own schedule lies above that of a linear decay.
     """
 
     optimum: Optimum
     sources: tuple[Source, ...]
-    shape: float = 0.0
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class Gathered:
         told: Best peaks, own ones or borrowed ones.
         borrowed: The regime that they were borrowed from; None: they are the target's own.
         runs: Runs on record that are of the target's kind.
+        finals: The best of them of each size and budget of the target's family.
         stability: At which peaks runs of the family held, and at which they were lost.
         curvature: Relative cost of an octave as sweeps tell it; None: none does.
         warnings: What was left out, and why.
@@ -51,7 +56,8 @@ class Gathered:
 
     told: list[Told] = field(default_factory=list)
     borrowed: Regime | None = None
-    runs: list[RunRecord] = field(default_factory=list)
+    runs: Sequence[RunRecord] = ()
+    finals: Sequence[RunRecord] = ()
     stability: Stability = field(default_factory=Stability)
     curvature: float | None = None
     warnings: list[str] = field(default_factory=list)
@@ -62,15 +68,17 @@ class Gathered:
         return [each.optimum for each in self.told]
 
 
-def gather(target: Target, records: Sequence[RunRecord], peaks_of: PeaksOf) -> Gathered:
-    """Return what ``records`` and the target's own evidence say; nothing of another regime, unless it may borrow."""
+def gather(target: Target, recorded: Recorded) -> Gathered:
+    """Return what runs on record and the target's own evidence say; nothing of another regime, unless it may borrow."""
     found = Gathered()
     sweeps = _own_sweeps(target, found)
-    found.runs = Kind.of_target(target).of_this(records)
-    found.told = _told(target, target.regime, sweeps, found.runs, peaks_of)
-    _say_what_was_left_out(target, records, found)
+    kind = Kind.of_target(target)
+    found.runs, found.finals = recorded.of(kind), recorded.finals(kind, target.family)
+    found.told = _told(target, target.regime, sweeps, recorded)
+    _say_what_was_left_out(target, recorded, found)
+    _say_which_families_speak(target, found)
     if not found.told and target.borrow:
-        _borrow(target, records, peaks_of, found)
+        _borrow(target, recorded, found)
     found.told = _nearest(target, found.told)
     own = [one for one in sweeps if _regime(one, target) == target.regime]
     bends = [bend for one in own if (bend := curvature_of(one, target.objective)) is not None]
@@ -94,14 +102,13 @@ def _told(
     target: Target,
     regime: Regime,
     sweeps: Sequence[Sweep],
-    runs: Sequence[RunRecord],
-    peaks_of: PeaksOf,
+    recorded: Recorded,
 ) -> list[Told]:
-    """Return the best peaks that one regime tells."""
-    names = {one.id: one.name for one in runs}
+    """Return the best peaks that one regime tells: of those on record the nearest."""
+    leads = nearest(recorded.leads(Kind.of_target(target, regime)), _place(target))
     remembered = [
-        Told(each.optimum, tuple(_run_source(id_, names) for id_ in each.sources))
-        for each in peaks_of(runs)
+        Told(each.optimum, tuple(_run_source(id_, recorded) for id_ in each.sources))
+        for each in first_of(leads, MOST_REMEMBERED)
     ]
     measured = [_measured(one, place, target) for place, one in enumerate(target.evidence, 1)]
     swept = [_swept(one, place, target) for place, one in enumerate(sweeps, 1)]
@@ -111,6 +118,12 @@ def _told(
     ]
     own = [told for one, told in pairs if _regime(one, target) == regime]
     return [*own, *remembered]
+
+
+def _place(target: Target) -> Optimum:
+    asked = target.asked()
+    batch = min(asked.batch or best_batch(asked.tokens), asked.tokens)
+    return Optimum(asked.parameters, asked.tokens, batch, 1.0, family=target.family)
 
 
 def _regime(one: Measured, target: Target) -> Regime:
@@ -139,41 +152,58 @@ def _own(one: Measured, name: str, log2_lr: float, sd: float, target: Target) ->
         one.width_ratio,
         one.depth_ratio,
         target.family,
+        shape,
     )
     source = Source(kind="optimum", name=one.name or name, lr=math.exp2(log2_lr))
-    return Told(optimum, (source,), shape)
+    return Told(optimum, (source,))
 
 
-def _run_source(id_: str, names: dict[str, str]) -> Source:
-    return Source(kind="run", name=names.get(id_, id_), id=id_)
+def _run_source(id_: str, recorded: Recorded) -> Source:
+    return Source(kind="run", name=recorded.names[id_], id=id_)
 
 
-def _say_what_was_left_out(target: Target, records: Sequence[RunRecord], found: Gathered) -> None:
+def _say_which_families_speak(target: Target, found: Gathered) -> None:
+    """Name the families that stand in for the target's own: they count for less, and their losses do not compare."""
+    families = {one.workload.family for one in found.runs}
+    others = sorted(families - {target.family})
+    if not others or (target.family and target.family in families):
+        return
+    named = [repr(one) for one in others if one]
+    which = ", ".join(named[:SHOWN]) + (f" and {len(named) - SHOWN} more" if named[SHOWN:] else "")
+    runs = f"runs of {which}" if named else "runs that name no family"
+    own = f"family={target.family!r}" if target.family else "none"
+    found.warnings.append(
+        f"{runs} count as another family's, as the target names {own}: their best peaks for less, their final losses "
+        "not at all; name the family that they are of if it is the same"
+    )
+
+
+def _say_what_was_left_out(target: Target, recorded: Recorded, found: Gathered) -> None:
     """Name the kinds that stand apart: evidence does not cross them silently."""
     measured: Iterable[Measured] = (*target.evidence, *target.sweeps)
     others = {_regime(one, target) for one in measured} - {target.regime}
     mine = Kind.of_target(target)
-    kinds = [Kind.of(one.workload, one.regime, one.optimizer) for one in records]
-    others |= {kind.regime for kind in kinds} - {target.regime}
+    others |= {kind.regime for kind in recorded.kinds} - {target.regime}
     if others:
         lend = " (borrow=true lets it speak)" if others & lenders(target.regime).keys() else ""
         found.warnings.append(
             f"what was measured in {', '.join(sorted(others))} says nothing of {target.regime}{lend}"
         )
-    apart = sum(kind.regime == target.regime and kind != mine for kind in kinds)
+    apart = sum(
+        len(runs)
+        for kind, runs in recorded.kinds.items()
+        if kind.regime == target.regime and kind != mine
+    )
     if apart:
         found.warnings.append(
             f"{apart} runs of {target.regime} with another optimizer, parametrisation or objective were left out"
         )
 
 
-def _borrow(
-    target: Target, records: Sequence[RunRecord], peaks_of: PeaksOf, found: Gathered
-) -> None:
+def _borrow(target: Target, recorded: Recorded, found: Gathered) -> None:
     """Take the best peaks of a neighbouring regime, moved by what is reported between the two."""
     for lender, octaves in lenders(target.regime).items():
-        runs = Kind.of_target(target, lender).of_this(records)
-        told = _told(target, lender, target.sweeps, runs, peaks_of)
+        told = _told(target, lender, target.sweeps, recorded)
         if not told:
             continue
         found.borrowed = lender

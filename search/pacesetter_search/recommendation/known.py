@@ -9,24 +9,6 @@ from pacesetter.protocol import Regime, Workload
 
 from pacesetter_search.laws.base import FittedLaw
 from pacesetter_search.laws.scaling import FinalLoss
-from pacesetter_search.memory import RunRecord
-from pacesetter_search.transfer import Optimum
-
-
-class RememberedPeak(Protocol):
-    """A best peak that runs on record tell."""
-
-    @property
-    def optimum(self) -> Optimum:
-        """Where it lies: that of a linear decay, and of an optimizer without momentum."""
-
-    @property
-    def sources(self) -> Sequence[str]:
-        """Ids of the runs that tell it."""
-
-
-PeaksOf = Callable[[Sequence[RunRecord]], Sequence[RememberedPeak]]
-"""From runs of one kind to the best peaks that they tell."""
 
 
 class LossPrediction(Protocol):
@@ -80,6 +62,7 @@ class KnownLaw:
         longest: Steps of the longest one.
         law: In steps of the run.
         curves: What it was fitted to.
+        momentum: Of SGD's buffer in its curves.
     """
 
     id: str
@@ -90,3 +73,4 @@ class KnownLaw:
     longest: int
     law: FittedLaw
     curves: tuple[KnownCurve, ...] = ()
+    momentum: float = 0.0

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,7 @@ from pacesetter.protocol import ExpectedLoss, Source
 from pacesetter_search.laws.scaling import FinalLoss, SizeTokenLaw
 from pacesetter_search.memory import RunRecord
 from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.recommendation.finals import finals_of
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.kinds import is_loss
 from pacesetter_search.recommendation.known import FitLosses, FittedLosses, KnownLaw
@@ -32,15 +34,6 @@ OTHER_DATA = (
 
 REPEATED_SD = 0.03
 """Relative sd that each doubling of the passes beyond four adds. Judgement."""
-
-FINAL_SD = 0.005
-"""Relative sd of a final loss around that of a tuned run: seeds, a peak that is missed by an octave, another shape."""
-
-FINALS = 100
-"""Final losses that one fit takes: the nearest."""
-
-ALIKE = 0.02
-"""Relative difference up to which sizes and batches count as one: then only the best run counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +57,24 @@ def expected_loss(
     plan: Plan,
     law: KnownLaw | None,
     peak: Peak,
+    log2_lr: float,
     fit: FitLosses | None,
 ) -> LossEstimate:
-    """Return the final loss: by a law of this workload's curves, by the family's final losses, or as published."""
+    """Return the final loss: by a law of this workload's curves, by the family's final losses, or as published.
+
+    Args:
+        target: What is asked for.
+        found: What is known of it.
+        plan: The schedule to run.
+        law: Of this workload's curves; None: there is none.
+        peak: The best one of that schedule.
+        log2_lr: The rate to run.
+        fit: Fits a law in size and tokens; None: the published one stands.
+    """
     if not is_loss(target.objective):
         return LossEstimate(None, warnings=(_unspoken(target),))
     if law is not None and plan.name in plan.losses:
-        return _by_curves(target, plan, law, peak)
+        return _by_curves(target, plan, law, peak, log2_lr)
     if not Kind.of_target(target).of_language:
         said = f"no law is about the final loss of {target.regime} with {target.optimizer}"
         return LossEstimate(None, warnings=(said,))
@@ -78,11 +82,17 @@ def expected_loss(
     worth = effective_tokens(asked.tokens, target.epochs or 1.0)
     if fit is None:
         return _published(target, asked, worth)
-    return _by_finals(target, asked, worth, finals_of(target, found.runs), found.runs, fit)
+    finals = finals_of(target, found, peak.model)
+    return _by_finals(target, asked, worth, finals, found.finals, fit)
 
 
 def fit_size_and_tokens(finals: Sequence[FinalLoss]) -> FittedLosses:
     """Return the law in size and tokens after ``finals``; of none at all it is the published one."""
+    return _fitted(tuple(finals))
+
+
+@lru_cache(maxsize=256)
+def _fitted(finals: tuple[FinalLoss, ...]) -> FittedLosses:
     return SizeTokenLaw().fit(finals)
 
 
@@ -98,29 +108,6 @@ def loss_of_missing(cost: float, peak: Peak, log2_lr: float) -> float:
     return cost * (peak.found.sd**2 + (log2_lr - peak.found.mean) ** 2)
 
 
-def finals_of(target: Target, runs: Sequence[RunRecord]) -> list[FinalLoss]:
-    """Return the best final loss of each size and budget of the family, the nearest ones in the order of their ids."""
-    usable = [
-        one
-        for one in runs
-        if one.workload.family == target.family
-        and one.completed
-        and one.final_loss is not None
-        and one.final_loss > 0.0
-        and one.workload.parameters is not None
-        and one.tokens is not None
-    ]
-    if any(one.validated for one in usable):
-        usable = [one for one in usable if one.validated]
-    best: list[FinalLoss] = []
-    for final in sorted(map(_final, usable), key=lambda one: (one.loss, one.name)):
-        if not any(_alike(final, other) for other in best):
-            best.append(final)
-    asked = target.asked()
-    nearest = sorted(best, key=lambda one: (_apart(one, asked), one.name))[:FINALS]
-    return sorted(nearest, key=lambda one: one.name)
-
-
 def _unspoken(target: Target) -> str:
     objective = target.objective
     return (
@@ -129,12 +116,15 @@ def _unspoken(target: Target) -> str:
     )
 
 
-def _by_curves(target: Target, plan: Plan, law: KnownLaw, peak: Peak) -> LossEstimate:
+def _by_curves(
+    target: Target, plan: Plan, law: KnownLaw, peak: Peak, log2_lr: float
+) -> LossEstimate:
     mean, sd = plan.losses[plan.name]
-    apart = peak.found.mean - math.log2(law.peak)
-    cost = cost_of_an_octave(target.asked().tokens_per_parameter)
-    # The law speaks at its own peak; what another one makes of it is known only as the cost of an octave.
-    moved = mean * cost * (apart**2 + peak.found.sd**2)
+    cost, ran = cost_of_an_octave(target.asked().tokens_per_parameter), math.log2(law.peak)
+    # The law speaks at its own peak. From there to x the loss moves by c ((x - theta)^2 - (p - theta)^2), and theta is
+    # known only so far; where x is p it does not move.
+    towards = (log2_lr - ran) * (log2_lr + ran - 2.0 * peak.found.mean)
+    moved = mean * cost * math.hypot(towards, 2.0 * (log2_lr - ran) * peak.found.sd)
     said = []
     if law.longest < plan.schedule.length:
         said.append(
@@ -212,33 +202,6 @@ def _law_source(asked: Asked, weight: float) -> Source:
         trust=law.trust,
         holds=law.holds,
     )
-
-
-def _final(one: RunRecord) -> FinalLoss:
-    assert one.workload.parameters is not None
-    assert one.tokens is not None
-    assert one.final_loss is not None
-    sd = math.hypot(FINAL_SD * one.final_loss, one.workload.objective.noise or 0.0)
-    worth = effective_tokens(one.tokens, one.workload.epochs or 1.0)
-    return FinalLoss(
-        parameters=one.workload.parameters,
-        tokens=worth,
-        loss=one.final_loss,
-        sd=sd,
-        name=one.id,
-    )
-
-
-def _alike(one: FinalLoss, other: FinalLoss) -> bool:
-    return math.isclose(one.parameters, other.parameters, rel_tol=ALIKE) and math.isclose(
-        one.tokens, other.tokens, rel_tol=ALIKE
-    )
-
-
-def _apart(one: FinalLoss, asked: Asked) -> float:
-    """Return the octaves between a run and the target."""
-    by_size = math.log2(one.parameters / asked.parameters)
-    return math.hypot(by_size, math.log2(one.tokens / asked.tokens))
 
 
 def _number(value: ArrayLike) -> float:

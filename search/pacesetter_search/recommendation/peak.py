@@ -9,11 +9,10 @@ from pacesetter_search.memory.kinds import Kind
 from pacesetter_search.memory.prior import model_of
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.kinds import BORROWED_SD, is_loss
-from pacesetter_search.recommendation.shapes import SHAPE_SD
 from pacesetter_search.recommendation.target import Asked, Target
 from pacesetter_search.transfer import Optimum, PeakPrediction
 from pacesetter_search.transfer.hinge import FITTED_PARAMETERS, FITTED_TOKENS
-from pacesetter_search.transfer.peak import Z50, Z90
+from pacesetter_search.transfer.peak import Z50, Z90, PeakModel
 from pacesetter_search.transfer.published import LAWS, PublishedLaw
 
 SAFE_ABOVE = 0.3
@@ -57,19 +56,25 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The best peak of a target as that of a linear decay without momentum.
+    """The best peak of a target: of a linear decay without momentum, as it is found.
 
     Attributes:
         found: log2 of it with its sd.
         weights: Octaves that it moves when each best peak that was told moves by one.
         far: Octaves outside of what is known, by name: ``parameters`` and ``tokens``, where it is outside.
-        shape: Octaves of the schedules that it was measured under over a linear decay, by their weights.
+        model: What it was worked out by.
+        place: Where.
+        extra: Variance beside that of the model, by what it comes from.
+        momentum: Of the optimizer.
     """
 
     found: PeakPrediction
     weights: tuple[float, ...]
     far: dict[str, float]
-    shape: float
+    model: PeakModel
+    place: Optimum
+    extra: dict[str, float]
+    momentum: float = 0.0
 
     @property
     def safe(self) -> float:
@@ -79,18 +84,20 @@ class Peak:
 
     def of_shape(self, octaves: float) -> "Peak":
         """Return that of another schedule, whose best peak lies ``octaves`` above that of a linear decay."""
-        found = replace(self.found, mean=self.found.mean + octaves)
-        doubt = SHAPE_SD * (octaves - self.shape)
-        return replace(self, found=widened(found, {"shape": doubt**2}))
+        return self._at(replace(self.place, shape=octaves), self.momentum)
 
     def with_momentum(self, momentum: float) -> "Peak":
         """Return that of an optimizer with momentum."""
-        mean = self.found.mean + math.log2(1.0 - momentum)
-        return replace(self, found=replace(self.found, mean=mean))
+        return self._at(self.place, momentum)
 
     def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return rates between which the best peak lies with 50 and 90 %."""
         return self.found.interval(Z50), self.found.interval(Z90)
+
+    def _at(self, place: Optimum, momentum: float) -> "Peak":
+        found = _predicted(self.model, place, self.extra, self.far)
+        found = replace(found, mean=found.mean + place.shape + math.log2(1.0 - momentum))
+        return replace(self, found=found, place=place, momentum=momentum)
 
 
 def find_peak(target: Target, batch: float, found: Gathered) -> Peak:
@@ -110,12 +117,18 @@ def find_peak(target: Target, batch: float, found: Gathered) -> Peak:
     extra = {"epochs": (REPEATED_SD * doublings_beyond(target.epochs)) ** 2}
     if found.borrowed is not None:
         extra["borrowed"] = BORROWED_SD**2
+    predicted = _predicted(model, place, extra, far)
+    return Peak(predicted, tuple(model.influence(place)), far, model, place, extra)
+
+
+def _predicted(
+    model: PeakModel, place: Optimum, extra: dict[str, float], far: dict[str, float]
+) -> PeakPrediction:
+    """Return the best peak at a place as that of a linear decay, with all that widens it."""
     predicted = widened(model.predict(place), extra)
     if far and predicted.sd < FAR_SD:
         predicted = widened(predicted, {"far": FAR_SD**2 - predicted.sd**2})
-    weights = tuple(model.influence(place))
-    shape = sum(w * told.shape for w, told in zip(weights, found.told, strict=True))
-    return Peak(predicted, weights, far, shape)
+    return predicted
 
 
 def widened(found: PeakPrediction, extra: dict[str, float]) -> PeakPrediction:
@@ -202,6 +215,11 @@ def warnings(target: Target, asked: Asked, batch: float, found: Gathered, peak: 
         said.append(
             f"the target lies {by} outside of all that was measured; what widens the interval most is "
             f"{dominant(peak.found)}"
+        )
+    if peak.model.between > 0.0:
+        said.append(
+            f"the best peaks that were told disagree by {math.sqrt(peak.model.between):.1f} octaves more than they say "
+            "of themselves, so the next one may too; look for one in another unit, or name families apart"
         )
     if (target.epochs or 1.0) > FREE_EPOCHS:
         said.append(

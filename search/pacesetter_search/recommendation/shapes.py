@@ -10,10 +10,6 @@ from pacesetter.schedules.convex_bound import convex_bound
 POINTS = 1000
 """Of the grid on which the bound is evaluated; the ratio of two shapes hardly depends on it."""
 
-SHAPE_SD = 0.25
-"""Share of those octaves that they may be off by: the best peak of a cooldown of a fifth is published as half of a
-cosine's (-1 octave), the bound has -.92. Judgement."""
-
 
 @lru_cache(maxsize=1024)
 def shape_octaves(schedule: Schedule) -> float:

@@ -7,7 +7,7 @@ from pacesetter.protocol import Recommendation, Source
 
 from pacesetter_search.recommendation import loss as losses
 from pacesetter_search.recommendation import peak as peaks
-from pacesetter_search.recommendation import schedules
+from pacesetter_search.recommendation import schedules, stability
 from pacesetter_search.recommendation.batch import Batch
 from pacesetter_search.recommendation.gathering import Gathered
 from pacesetter_search.recommendation.known import KnownLaw
@@ -85,13 +85,16 @@ def written(parts: Parts) -> Recommendation:
 
 
 def _sources(parts: Parts) -> tuple[Source, ...]:
-    return (
+    weighed = (
         *peaks.sources(parts.target, parts.asked, parts.batch.tokens, parts.found, parts.peak),
         *parts.batch.sources,
         *_decay_source(parts),
         *parts.loss.sources,
         *schedules.sources(parts.law),
     )
+    named = {one.id for one in weighed}
+    held = stability.sources(parts.target, parts.found.runs)
+    return (*weighed, *(one for one in held if one.id not in named))
 
 
 def _decay_source(parts: Parts) -> tuple[Source, ...]:

@@ -27,6 +27,8 @@ class Optimum:
         width: Over the base width; 1 where sizes differ by parameters only.
         depth: Over the base depth.
         family: Runs of one family share an effect.
+        shape: Octaves that the best peak of its schedule lies above that of a linear decay, by the convex bound; ``lr``
+            is what that makes of it for a linear decay.
     """
 
     parameters: float
@@ -37,6 +39,7 @@ class Optimum:
     width: float = 1.0
     depth: float = 1.0
     family: str = ""
+    shape: float = 0.0
 
     def check(self) -> None:
         """Raise ValueError if a count is impossible, or a rate is not above 0."""
@@ -57,23 +60,26 @@ class Places:
     Attributes:
         logs: (n, 5) log2 of parameters, tokens, batch, width and depth.
         families: (n,) of each.
+        shapes: (n,) octaves that are put down to their schedules.
     """
 
     logs: FloatArray
     families: tuple[str, ...]
+    shapes: FloatArray
 
     @classmethod
     def of(cls, optima: Sequence[Optimum]) -> "Places":
         """Return the places of ``optima``; their rates are not looked at."""
         rows = [(one.parameters, one.tokens, one.batch, one.width, one.depth) for one in optima]
         logs = np.log2(np.array(rows, dtype=np.float64).reshape(-1, 5))
-        return cls(logs, tuple(one.family for one in optima))
+        shapes = np.array([one.shape for one in optima], dtype=np.float64)
+        return cls(logs, tuple(one.family for one in optima), shapes)
 
     def features(self, kappa: float) -> FloatArray:
-        """Return log2 of parameters, tokens, batch up to ``kappa D^.571``, width and depth, (n, 5)."""
+        """Return log2 of parameters, tokens, batch up to ``kappa D^.571``, width and depth; and the shape, (n, 6)."""
         parameters, tokens, batch, width, depth = self.logs.T
         hinge = np.minimum(batch, math.log2(kappa) + BATCH_POWER * tokens)
-        return np.column_stack((parameters, tokens, hinge, width, depth))
+        return np.column_stack((parameters, tokens, hinge, width, depth, self.shapes))
 
     def related(self, other: "Places") -> FloatArray:
         """Return 1 where both are of one family and 0 elsewhere, (n, m)."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pacesetter_search.laws.curves import FloatArray
+
 COSTS = ((25.0, 0.0063), (60.0, 0.0051), (200.0, 0.0035), (math.inf, 0.0028))
 """Relative loss of a peak that is an octave off, by tokens a parameter [Step Law's grid]."""
 
@@ -46,6 +48,9 @@ BOWL = 0.1
 
 REACH = 3.0
 """Octaves outside of the runs in which the best peak is sought."""
+
+ALIKE = 0.02
+"""Octaves within which two runs are of one peak."""
 
 STEP, MOST_PLACES = 0.02, 1000
 """Of the grid, in octaves, and how many places it has at most."""
@@ -104,7 +109,7 @@ def best_peak(trials: Sequence[Trial], cost: Cost | float) -> tuple[float, float
     places = np.log2([one.lr for one in trials])
     losses = np.array([one.loss for one in trials])
     relative = losses / losses.min() - 1.0
-    noise = np.square([one.sd for one in trials]) + SEEDS_SD**2
+    noise = np.square([one.sd for one in trials]) + _between_alike(places, relative)
     lowest, highest = places.min() - REACH, places.max() + REACH
     thetas = np.linspace(lowest, highest, min(MOST_PLACES, round((highest - lowest) / STEP) + 1))
     strengths = np.linspace(-3.0, 3.0, 31)
@@ -124,3 +129,14 @@ def best_peak(trials: Sequence[Trial], cost: Cost | float) -> tuple[float, float
     density /= density.sum()
     mean = float(density @ thetas)
     return mean, math.sqrt(float(density @ np.square(thetas - mean)))
+
+
+def _between_alike(places: FloatArray, relative: FloatArray) -> float:
+    """Return the variance of relative losses between seeds: what runs of one peak differ by, at least the usual one."""
+    labels = np.round(places / ALIKE).astype(np.int64)
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    free = int(np.sum(counts - 1))
+    if free == 0:
+        return SEEDS_SD**2
+    means = np.bincount(inverse, relative) / counts
+    return max(SEEDS_SD**2, float(np.sum(np.square(relative - means[inverse]))) / free)

@@ -13,7 +13,7 @@ from pacesetter_service.database.models import TokenRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict, NotFound
-from pacesetter_service.jobs.registration import ensure_project
+from pacesetter_service.projects import ensure_project
 from pacesetter_service.views import StoredToken
 
 NOTE_USE_EVERY = timedelta(minutes=1)

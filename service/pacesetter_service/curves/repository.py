@@ -11,12 +11,12 @@ from pacesetter_search.memory import LawGroup, RunRecord, law_key
 from sqlalchemy import Text, delete, select, type_coerce, update
 
 from pacesetter_service.curves.packing import packed, unpacked
-from pacesetter_service.database.models import CurveRow, LawRow, ProjectRow
+from pacesetter_service.database.models import CurveRow, LawRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict, NotFound
-from pacesetter_service.jobs.registration import ensure_project
 from pacesetter_service.paging import bounded, newest_first, page_of
+from pacesetter_service.projects import count_change, ensure_project
 from pacesetter_service.views import Page, StoredCurve
 
 _RECORD = type_coerce(CurveRow.record, Text).label("record")
@@ -62,6 +62,7 @@ class CurveFilter:
 def insert_upload(tx: Transaction, curve: NewCurve) -> bool:
     """Store an uploaded curve; return False if it is there already, by its id."""
     ensure_project(tx, curve.project)
+    count_change(tx, curve.project)
     inserted = tx.execute(
         tx.insert_into(CurveRow)
         .values(**_values(tx, curve))
@@ -73,6 +74,7 @@ def insert_upload(tx: Transaction, curve: NewCurve) -> bool:
 
 def put_job_curve(tx: Transaction, curve: NewCurve) -> None:
     """Store the curve of a job, in place of the one that an earlier end of it left."""
+    count_change(tx, curve.project)
     values = _values(tx, curve)
     kept = ("id", "project", "job")
     left_out = tx.execute(
@@ -148,15 +150,19 @@ def change(
 ) -> StoredCurve:
     """Rename a curve, or leave it out as evidence; return it as it is then. Raises NotFound."""
     curve = get(tx, curve_id, project)
+    renamed = name is not None and name != curve.name
+    turned = excluded is not None and excluded != curve.excluded
+    if not (renamed or turned):
+        return curve
+    count_change(tx, curve.project)
     values: dict[str, Any] = {}
-    if name is not None and name != curve.name:
-        values["name"] = name
-        values["record"] = curve.record.model_copy(update={"name": name}).model_dump(mode="json")
-    if excluded is not None and excluded != curve.excluded:
+    if renamed:
+        record = curve.record.model_copy(update={"name": name})
+        values |= {"name": name, "record": record.model_dump(mode="json")}
+    if turned:
         key = "" if excluded else _key(tx, curve.project, curve.record)
         values |= {"excluded": excluded, "key": key, "changed_at": utc_now()}
-    if values:
-        tx.execute(update(CurveRow).where(CurveRow.id == curve_id).values(values))
+    tx.execute(update(CurveRow).where(CurveRow.id == curve_id).values(values))
     return get(tx, curve_id, project)
 
 
@@ -169,6 +175,7 @@ def remove(tx: Transaction, curve_id: str, project: str | None) -> None:
             code="CURVE_OF_A_JOB",
             hint='leave it out as evidence: PATCH it with {"excluded": true}',
         )
+    count_change(tx, curve.project)
     tx.execute(delete(CurveRow).where(CurveRow.id == curve_id))
 
 
@@ -194,10 +201,10 @@ def _values(tx: Transaction, curve: NewCurve) -> dict[str, Any]:
 
 
 def _key(tx: Transaction, project: str, record: RunRecord) -> str:
-    """Return the key of the law that a run is evidence for, among those that there are."""
-    # One at a time within a project: two first runs of a group must not make two groups.
-    project_row = select(ProjectRow.name).where(ProjectRow.name == project)
-    tx.execute(project_row.with_for_update(key_share=True))
+    """Return the key of the law that a run is evidence for, among those that there are.
+
+    The project must be locked, as :func:`count_change` does: two first runs of a group must not make two groups.
+    """
     return law_key(record, _keys(tx, project, LawGroup.of(record).words))
 
 

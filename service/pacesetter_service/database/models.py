@@ -45,6 +45,8 @@ class ProjectRow(Base):
 
     name: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    evidence_version: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Counts the changes of its curves and laws: what is worked out from them is kept under it."""
 
 
 class TokenRow(Base):
@@ -290,6 +292,8 @@ class RecommendationRow(Base):
     project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
     target: Mapped[dict[str, Any]]
     answer: Mapped[str] = mapped_column(Text)
+    applied: Mapped[bool] = mapped_column(default=False)
+    """Whether a job registered with it, or was given it."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
 
 

@@ -13,10 +13,11 @@ from pacesetter_service.http.curves.schemas import CurvePatch
 from pacesetter_service.http.jobs.schemas import JobPatch
 from pacesetter_service.http.predictions import PredictionRequest
 from pacesetter_service.overrides import Override
+from pacesetter_service.recommendations.applying import Application
 
 _BODIES = (
     *(CurvePatch, CurveUpload, JobPatch, JobSpec),
-    *(PredictionRequest, Report, Target),
+    *(Application, PredictionRequest, Report, Target),
 )
 _INPUT_TEMPLATE = "#/components/schemas/{model}-Input"
 

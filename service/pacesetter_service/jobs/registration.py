@@ -11,13 +11,15 @@ from pydantic import JsonValue
 from sqlalchemy import insert, select
 
 from pacesetter_service.budgets.changing import note_restart
-from pacesetter_service.database.models import JobRow, ProjectRow, SessionRow
+from pacesetter_service.database.models import JobRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Conflict, StrategyRefused
 from pacesetter_service.jobs.open_job import OpenJob, lock_job
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.messages import Facts
 from pacesetter_service.planning.registry import Registry
+from pacesetter_service.projects import ensure_project
+from pacesetter_service.recommendations.repository import mark_applied
 from pacesetter_service.segments import repository as segments
 from pacesetter_service.views import Registered
 
@@ -104,9 +106,12 @@ def register(
 
     Raises:
         StrategyRefused: The strategy cannot steer the job.
+        Refused: It names a recommendation that the project does not have (``UNKNOWN_RECOMMENDATION``).
         Conflict: The ``external_id`` belongs to another kind of job (``EXTERNAL_ID_TAKEN``).
     """
     ensure_project(tx, project)
+    if spec.recommendation is not None:
+        mark_applied(tx, spec.recommendation, project)
     found = _find(tx, spec, project)
     if found is None:
         assessment = assess(spec, registry)
@@ -118,12 +123,6 @@ def register(
     else:
         job = lock_job(tx, found)
     return _known_job(job, spec, registry)
-
-
-def ensure_project(tx: Transaction, project: str) -> None:
-    """Create the project if there is none."""
-    if tx.execute(select(ProjectRow.name).where(ProjectRow.name == project)).first() is None:
-        tx.execute(tx.insert_into(ProjectRow).values(name=project).on_conflict_do_nothing())
 
 
 def _find(tx: Transaction, spec: JobSpec, project: str) -> str | None:

@@ -17,6 +17,7 @@ from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import NotFound
 from pacesetter_service.laws.messages import FitAnswer, FitCurve
 from pacesetter_service.paging import bounded, newest_first, page_of
+from pacesetter_service.projects import count_change
 from pacesetter_service.views import FittedCurve, LawView, Page
 
 VERSIONS = 20
@@ -173,6 +174,7 @@ def insert_version(tx: Transaction, new: NewVersion) -> str | None:
     ).one_or_none()
     if inserted is None:
         return None
+    count_change(tx, group.project)
     tx.execute(
         delete(LawRow).where(
             LawRow.project == group.project,
@@ -218,18 +220,25 @@ def list_newest(
     return page_of(rows, [_view(row) for row in rows], size)
 
 
-def newest_laws(
+def newest_ids(
     tx: Transaction, project: str, *, family: str | None = None, regime: Regime | None = None
-) -> tuple[LawView, ...]:
-    """Return the newest law of each key in a project that could be fitted, the one fitted last first."""
+) -> tuple[str, ...]:
+    """Return the ids of the newest law of each key in a project that could be fitted, the one fitted last first."""
     wanted = LawFilter(project, family, regime)
     rows = tx.execute(
-        select(LawRow.__table__)
+        select(LawRow.id)
         .join(_NEWEST, _IS_NEWEST)
         .where(*wanted.conditions(), LawRow.problem == "")
         .order_by(LawRow.created_at.desc(), LawRow.id.desc())
     )
-    return tuple(_view(row) for row in rows)
+    return tuple(rows.scalars())
+
+
+def laws_of(tx: Transaction, law_ids: Sequence[str]) -> tuple[LawView, ...]:
+    """Return laws in the order of their ids; without those that are gone meanwhile."""
+    rows = tx.execute(select(LawRow.__table__).where(LawRow.id.in_(law_ids)))
+    found = {row.id: _view(row) for row in rows}
+    return tuple(found[law_id] for law_id in law_ids if law_id in found)
 
 
 def newest_law(tx: Transaction, project: str, key: str) -> LawView | None:

@@ -31,7 +31,9 @@ class Laws:
     ) -> tuple[LawView, ...]:
         """Return the newest law of each key that could be fitted, the one fitted last first."""
         return await self._store.read(
-            lambda tx: repository.newest_laws(tx, project, family=family, regime=regime)
+            lambda tx: repository.laws_of(
+                tx, repository.newest_ids(tx, project, family=family, regime=regime)
+            )
         )
 
     async def newest_of(self, project: str, key: str) -> LawView | None:

@@ -172,7 +172,7 @@ def test_a_budget_in_tokens_takes_the_schedule_in_tokens() -> None:
         ),
         ({"budget": pacesetter.Tokens(5000)}, "the budget is 5000 tokens and .* for 3200"),
         ({"base": Schedule(length=STEPS, body=Cosine())}, "leave one of them out"),
-        ({"target": Target(batch_tokens=16)}, "target says 16 tokens a step and .* for 8"),
+        ({"target": Target(batch_tokens=16)}, "a step has 16 tokens and .* for 8"),
         ({"recommendation": {"lr": 1.0}}, "expected what pacesetter.recommend"),
         ({"recommendation": recommended(evidence=[], regime="lora")}, "nothing was recommended"),
         (

@@ -41,8 +41,8 @@ def record(number: int = 0, **given: Any) -> RunRecord:
         "peak_lr": 2.0**-7,
     }
     fields |= given
-    parameters = workload["parameters"] or PARAMETERS
-    ended = ends_with(parameters, fields["tokens"], math.log2(fields["peak_lr"]))
+    place = workload["parameters"] or PARAMETERS, fields["tokens"] or 2.0**19
+    ended = ends_with(*place, math.log2(fields["peak_lr"]))
     return RunRecord(**{"final_loss": ended, **fields})
 
 

@@ -7,7 +7,7 @@ import pytest
 from pacesetter.protocol import Objective, Workload
 from pacesetter_search.memory import FoundPeak, RunRecord
 from pacesetter_search.memory.kinds import Kind, class_of
-from pacesetter_search.memory.optima import AHEAD_SD, optima_of
+from pacesetter_search.memory.optima import AHEAD_SD, SHAPES_SD, optima_of
 
 from tests.search.memory.runs import BATCH, PARAMETERS, found, record
 
@@ -104,3 +104,77 @@ def test_optimizers_of_one_class() -> None:
     assert class_of("AdamW") == class_of("RAdam") == class_of("adam") == "adam"
     assert class_of("SGD") == "sgd"
     assert class_of("Muon") == "muon"
+
+
+LARGE: dict[str, Any] = {"parameters": 124e6, "batch": 51_200.0, "tokens": 2.5e9}
+BEST = -10.0
+
+
+def of_shape(number: int, octaves: float, shape: float, **given: Any) -> RunRecord:
+    """Return a large run, so many octaves from the best peak of its own shape."""
+    lr = 2.0 ** (BEST + octaves + shape)
+    loss = 3.0 * (1.0 + 0.0063 * octaves**2)
+    return record(number, peak_lr=lr, final_loss=loss, shape_octaves=shape, **{**LARGE, **given})
+
+
+def test_large_runs_of_several_shapes_tell_a_best_peak_less_surely_than_of_one() -> None:
+    shapes = (0.0, -0.4, -0.9)
+    several = [
+        of_shape(n, at, shape) for n, (at, shape) in enumerate(zip((-2, 0, 2), shapes, strict=True))
+    ]
+    (mixed,) = optima_of(several)
+    (alike,) = optima_of([of_shape(n, at, 0.0) for n, at in enumerate((-2, 0, 2))])
+    assert math.log2(mixed.optimum.lr) == pytest.approx(BEST, abs=0.2)
+    assert mixed.optimum.sd > 1.2 * alike.optimum.sd
+    assert mixed.optimum.shape == pytest.approx(sum(shapes) / 3)
+    assert mixed.sources == ("curve_0", "curve_1", "curve_2")
+
+
+def test_what_a_shape_may_do_by_itself_is_no_sign_of_a_best_peak() -> None:
+    """Runs an octave apart whose losses differ by what shapes differ by: hardly anything is known."""
+    lower = of_shape(0, 0.0, 0.0)
+    upper = of_shape(1, 1.0, -0.4).model_copy(update={"final_loss": 3.0 * (1.0 - SHAPES_SD)})
+    (told,) = optima_of([lower, upper])
+    assert told.optimum.sd > 0.8
+
+
+def test_runs_of_several_shapes_are_asked_only_where_no_shape_by_itself_tells() -> None:
+    sweep = [of_shape(n, at, 0.0) for n, at in enumerate((-2, 0, 2))]
+    (only,) = optima_of([*sweep, of_shape(3, 1.0, -0.9)])
+    assert only.sources == ("curve_0", "curve_1", "curve_2")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shape_octaves": -1.6},  # it never came down
+        {"tokens": 5e9},
+        {"batch": 1e5},
+        {"weight_decay": 0.1},
+        {"family": "other"},
+        {"completed": False},
+    ],
+)
+def test_runs_that_differ_in_more_than_peak_and_shape_are_not_put_together(
+    given: dict[str, Any],
+) -> None:
+    first = of_shape(0, -1.0, 0.0)
+    assert len(optima_of([first, of_shape(1, 1.0, -0.9)])) == 1
+    other = record(
+        1, **{**LARGE, "peak_lr": 2e-3, "final_loss": 3.0, "shape_octaves": -0.9, **given}
+    )
+    assert optima_of([first, other]) == []
+
+
+@pytest.mark.parametrize("given", [{"parameters": 1e6}, {"regime": "finetune"}])
+def test_where_nothing_is_known_of_shapes_they_are_not_put_together(given: dict[str, Any]) -> None:
+    assert optima_of([of_shape(0, -1.0, 0.0, **given), of_shape(1, 1.0, -0.9, **given)]) == []
+
+
+def test_one_peak_of_several_shapes_tells_no_best_one() -> None:
+    lr = 2.0**BEST
+    runs = [
+        record(n, peak_lr=lr, final_loss=3.0 + n / 100, shape_octaves=-0.3 * n, **LARGE)
+        for n in range(4)
+    ]
+    assert optima_of(runs) == []

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.protocol import Workload
 from pacesetter_search.memory import FoundPeak, RunRecord
-from pacesetter_search.memory.prior import PeakPrior, peak_prior
-from pacesetter_search.transfer import hinge_peak
+from pacesetter_search.memory.kinds import SCALE, Kind
+from pacesetter_search.memory.prior import BELOW, PeakPrior, model_of, peak_prior
+from pacesetter_search.transfer import Optimum, PeakPrediction, hinge_peak
 
 from tests.search.memory.runs import BATCH, PARAMETERS, best, found, record
 
@@ -124,6 +125,60 @@ def test_at_scale_the_published_law_is_the_prior() -> None:
     prior = told([one.model_copy(update={"found": (peak,)})], target, tokens=2.5e9)
     assert law + 0.3 < prior.log2_lr < law + 1.0
     assert prior.drift == pytest.approx(0.29, abs=0.1)
+
+
+LANGUAGE = Kind("pretrain", "adam", "standard", "min loss")
+LARGE = Optimum(124e6, 2.5e9, 51_200.0, 1.0)
+
+
+def proxy(parameters: float, octaves: float = 0.0, sd: float = 0.2) -> Optimum:
+    """Return a best peak at twenty tokens a parameter, so far above the published law."""
+    tokens = 20.0 * parameters
+    batch = min(16_384.0, parameters)
+    lr = hinge_peak(parameters, tokens, batch) * 2.0**octaves
+    return Optimum(parameters, tokens, batch, lr, sd)
+
+
+def large(*optima: Optimum) -> PeakPrediction:
+    return model_of(LANGUAGE, optima, LARGE).predict(LARGE)
+
+
+@pytest.mark.parametrize("parameters", [1e4, 1e5, 2e6, 1.9e7, 2.1e7])
+@pytest.mark.parametrize("octaves", [-1.0, 0.0, 1.0])
+def test_a_small_proxy_takes_nothing_from_what_the_law_says_of_a_large_model(
+    parameters: float, octaves: float
+) -> None:
+    alone, backed = large(), large(proxy(parameters, octaves))
+    assert backed.sd < alone.sd
+    # The slopes that are expected are not to the digit those of the law: a quarter of an octave over this distance.
+    assert abs(backed.mean - alone.mean) < abs(octaves) + 0.3
+
+
+def test_the_further_below_the_law_a_proxy_lies_the_less_it_says() -> None:
+    sizes = [6e7, 2e7, 5e6, 1e6, 1e5, 1e4]
+    sds = [large(proxy(size)).sd for size in sizes]
+    assert sds == sorted(sds)
+    moved = [large(proxy(size, 2.0)).mean - large().mean for size in sizes]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[0] > 1.0
+    assert moved[-1] < 0.4
+
+
+def test_many_small_proxies_are_off_together() -> None:
+    """A hundred of them say no more than one that is known exactly."""
+    size = SCALE / 16.0
+    one, many = large(proxy(size, sd=0.01)), large(*[proxy(size) for _ in range(100)])
+    assert many.sd == pytest.approx(one.sd, rel=0.05)
+    assert pytest.approx(0.2672, abs=1e-4) == BELOW
+    unshared = large(*[proxy(SCALE) for _ in range(100)])
+    assert unshared.sd < 0.8 * many.sd
+
+
+def test_a_small_target_is_told_by_practice_whatever_the_size_of_the_evidence() -> None:
+    small = Optimum(1e6, 2e7, 16_384.0, 1.0)
+    for optima in ([], [proxy(1e8)], [proxy(1e6)]):
+        assert model_of(LANGUAGE, optima, small).slopes()["tokens"][1] > 0.1
+    assert model_of(LANGUAGE, [proxy(1e6)], LARGE).slopes()["tokens"][1] < 0.07
 
 
 @settings(max_examples=30, deadline=None)

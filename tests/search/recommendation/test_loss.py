@@ -107,11 +107,6 @@ def test_a_fit_of_no_finals_at_all_is_the_prior_and_says_that_its_data_are_other
     assert any("other data and another tokenizer" in one for one in found.warnings)
 
 
-def test_a_final_s_sd_is_in_nats_with_the_noise_of_the_objective() -> None:
-    (final,) = seen([run(1e-3, 3.2, workload={"objective": {"noise": 0.02}})])
-    assert final.sd == pytest.approx(math.hypot(0.005 * 3.2, 0.02))
-
-
 def seen(records: Sequence[RunRecord], **changes: object) -> list[FinalLoss]:
     """Return the finals that a fit gets to see."""
     got: list[FinalLoss] = []
@@ -126,7 +121,8 @@ def seen(records: Sequence[RunRecord], **changes: object) -> list[FinalLoss]:
 
 def test_of_runs_at_one_size_and_budget_only_the_best_counts() -> None:
     finals = seen([*bowl(1e-3, 2.5e-4, 1e-3, 4e-3), run(1e-3, 3.3, id="longer", tokens=TOKENS)])
-    assert [(one.name, one.loss) for one in finals] == [("longer", 3.3), ("run-0.001", 3.6)]
+    assert [one.name for one in finals] == ["longer", "run-0.001"]
+    assert [one.loss for one in finals] == pytest.approx([3.3, 3.6], rel=3e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Which schedule: what is asked of it, the order of the others, and what a law of the family's curves says."""
 
+import itertools
 import math
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 from pacesetter.schedules import WSD, Linear, Schedule
 from pacesetter_search.laws import AnnealingLaw, Curve
-from pacesetter_search.laws.choice import SHRINK, rank_schedules
+from pacesetter_search.laws.choice import SHRINK, rank_schedules, zoo
 from pacesetter_search.laws.identification import DECAY_NOT_TOLD
 from pacesetter_search.recommendation import ImpossibleTarget, KnownLaw, Recommendation, recommend
+from pacesetter_search.recommendation.schedules import final_loss
 from pacesetter_search.recommendation.shapes import shape_octaves
 
 from tests.search.recommendation.cases import BATCH, known_law, multi_power, target
@@ -149,6 +151,38 @@ def test_the_law_s_best_is_run_where_it_wins_clearly_and_at_its_own_peak() -> No
     assert all(one.lr == lr for one in found.alternatives)
 
 
+def test_the_interval_is_that_of_the_schedule_that_won_and_holds_the_rate_that_it_is_run_at() -> (
+    None
+):
+    """A hold with a short tail wants half of a linear decay's peak or so: the law's curves were between the two."""
+    linear = recommend(target(**ASKED))
+    assert linear.lr_90 is not None
+    lr = 0.75 * math.sqrt(linear.lr_90[0] * linear.lr_90[1])
+    found = recommend(target(**ASKED), laws=[known_law(peak=lr)])
+    assert found.lr_90 is not None
+    shape = shape_octaves(schedule_of(found))
+    assert -1.2 < shape < -0.4
+    middles = [math.log2(one.lr_90[0] * one.lr_90[1]) / 2 for one in (found, linear) if one.lr_90]
+    assert middles[0] - middles[1] == pytest.approx(shape, abs=1e-3)
+    assert found.lr == pytest.approx(lr)
+    assert found.lr_90[0] < lr < found.lr_90[1]
+    assert not any("won under a law of curves" in one for one in found.warnings)
+
+
+def test_where_the_winner_s_best_peak_is_known_and_elsewhere_it_says_so() -> None:
+    """Fifty sweeps put a linear decay's best peak where the law's curves were: a hold with a tail is best below."""
+    lr = peak()
+    place = {"parameters": 124e6, "tokens": 2.5e9, "batch_tokens": BATCH, "lr": lr}
+    optima = [{**place, "sd_octaves": 0.01} for _ in range(50)]
+    found = recommend(target(**ASKED, evidence=optima), laws=[known_law(peak=1.3 * lr)])
+    assert found.schedule_rank == 1
+    assert found.lr == pytest.approx(lr)  # no higher than what was held
+    assert found.lr_90 is not None
+    assert found.lr_90[1] < lr
+    warning = next(one for one in found.warnings if "won under a law of curves" in one)
+    assert f"its best peak lies between {found.lr_90[0]:.3g} and {found.lr_90[1]:.3g}" in warning
+
+
 def test_a_win_that_is_not_clear_changes_nothing() -> None:
     """With eight times the response to decay the law has WSD with .4 ahead of .6, by .05 %."""
     lr = peak()
@@ -169,7 +203,19 @@ def test_a_law_that_does_not_know_the_response_to_decay_chooses_nothing() -> Non
     law = multi_power(lr).model_copy(update={"warnings": (DECAY_NOT_TOLD,)})
     found = recommend(target(**ASKED), laws=[known_law(peak=lr, law=law)])
     assert found.schedule_name == "linear"
-    assert any("the law of your curves: these curves do not tell" in one for one in found.warnings)
+    assert any("left out" in one and DECAY_NOT_TOLD in one for one in found.warnings)
+    assert found.loss is not None
+    assert found.loss.basis == "published"  # and no narrow interval around what it has not seen
+    assert not any(one.kind in ("curve", "fitted_law") for one in found.evidence)
+
+
+def test_a_law_that_knows_it_speaks_in_place_of_a_nearer_one_that_does_not() -> None:
+    lr = peak()
+    blind = multi_power(lr).model_copy(update={"warnings": (DECAY_NOT_TOLD,)})
+    laws = [known_law(peak=lr, law=blind), known_law(peak=1.2 * lr, id="law-2")]
+    found = recommend(target(**ASKED), laws=laws)
+    assert [one.id for one in found.evidence if one.kind == "fitted_law"] == ["law-2"]
+    assert not any("left out" in one for one in found.warnings)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +223,7 @@ def test_a_law_that_does_not_know_the_response_to_decay_chooses_nothing() -> Non
     [
         {"regime": "finetune"},
         {"optimizer": "sgd"},
+        {"momentum": 0.9},
         {"peak": 1.0},
         {"longest": 10_000},
         {"workload": target(family="other", **ASKED).workload()},
@@ -237,7 +284,34 @@ def test_the_order_is_that_of_the_library_s_own_ranking() -> None:
     kept = [one for one in ours if one.name not in ranking.refused]
     assert [one.name for one in kept] == [one.name for one in theirs]
     losses = [one.loss for one in kept]
-    assert losses == pytest.approx([one.loss for one in ranking.candidates])
+    # Of thinned steps.
+    assert losses == pytest.approx([one.loss for one in ranking.candidates], rel=1e-4)
+
+
+@pytest.mark.parametrize("steps", [3001, 8001, 50_000, 300_000])
+def test_the_cells_that_a_law_is_asked_about_move_no_final_and_no_order(steps: int) -> None:
+    """Against every step of every family, under a law of either kind."""
+    lr = peak()
+    places, at = np.arange(8000, dtype=np.float64), np.arange(400, 8001, 100)
+    curves = []
+    for body in (WSD(cooldown=0.05), Linear()):
+        rates = lr * Schedule(length=8000, body=body).over(places)
+        curves.append(Curve.of(rates, at, multi_power(lr).predict(rates, at).mean))
+    every = zoo(steps, 1.0, steps // 50)
+    some = {name: every[name] for place, name in enumerate(sorted(every)) if place % 4 == 0}
+    candidates = every if steps < 10_000 else some | {"linear": every["linear"]}
+    for fitted in (multi_power(lr), AnnealingLaw().fit(curves)):
+        law = known_law(peak=lr, law=fitted)
+        exact, found = {}, {}
+        for name, schedule in candidates.items():
+            values = schedule.over(np.arange(steps, dtype=np.float64))
+            rates = lr * values / (values.max() if schedule.unit == "absolute" else 1.0)
+            exact[name] = float(fitted.predict(rates).mean[-1])
+            found[name] = final_loss(law, schedule)[0]
+        assert found == pytest.approx(exact, rel=1e-4)
+        for one, other in itertools.combinations(candidates, 2):
+            if abs(exact[one] - exact[other]) > 1e-4 * exact[one]:
+                assert (found[one] < found[other]) == (exact[one] < exact[other])
 
 
 def test_what_was_measured_under_a_plateau_is_taken_as_that_of_a_linear_decay() -> None:

@@ -108,3 +108,32 @@ def test_being_held_back_costs_what_it_is_off() -> None:
     octaves = math.log2(FREE / 1e-4)
     assert held.relative_loss_of_missing > 0.0063 * octaves**2
     assert free.relative_loss_of_missing < 0.005
+
+
+def test_runs_that_tell_which_peaks_hold_are_named_without_a_weight() -> None:
+    """Four of one peak tell no best one, and the best of them alone tells the loss: all four hold the rate back."""
+    records = [run(1e-4, 3.1 + 0.01 * place, id=f"{place}", tokens=TOKENS) for place in range(4)]
+    larger = run(1e-4, 3.0, id="larger", parameters=2.1 * PARAMETERS)
+    cut_short = run(2e-4, 3.0, id="short", completed=False)
+    other = run(1e-4, 3.0, id="other", family="gpt")
+    found = answer(*records, larger, cut_short, other).evidence
+    named = {
+        one.id: (one.weight, one.loss_weight, one.lr) for one in found if one.id in list("0123")
+    }
+    assert set(named) == {"0", "1", "2", "3"}
+    assert named["1"] == named["2"] == named["3"] == (0.0, 0.0, 1e-4)
+    assert named["0"][1] > 0.5
+    assert not {one.id for one in found} & {"short", "other"}
+    (own,) = [one for one in found if one.id == "larger"]
+    assert (
+        own.about == "loss"
+    )  # too large to say what holds, and a final of the family all the same
+
+
+def test_the_twenty_nearest_are_named() -> None:
+    records = [
+        run(1e-4, None, id=f"{place:02d}", parameters=PARAMETERS * 0.9**place)
+        for place in range(30)
+    ]
+    named = [one.id for one in answer(*records).evidence if one.kind == "run"]
+    assert named == [f"{place:02d}" for place in range(20)]

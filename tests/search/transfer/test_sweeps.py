@@ -47,6 +47,24 @@ def test_noisy_losses_widen_the_answer() -> None:
     assert best_peak(blurred, 20.0)[1] > 2.0 * best_peak(clear, 20.0)[1]
 
 
+def test_runs_of_one_peak_that_differ_tell_the_noise_and_draw_the_best_peak_nowhere() -> None:
+    """Two bowls of one best peak, .7 % apart, as of two shapes: the parabola does not explain it by a far best peak."""
+    lower = bowl(-12.0, -11.0, -10.0)
+    upper = [Trial(one.lr, 1.007 * one.loss) for one in lower]
+    alone = best_peak(lower, 20.0)
+    mean, sd = best_peak([*lower, *upper], 20.0)
+    assert mean == pytest.approx(alone[0], abs=0.6)
+    assert sd > alone[1]
+    # The same runs twice are no less sure than once.
+    assert best_peak([*lower, *lower], 20.0)[1] < alone[1]
+
+
+def test_two_seeds_of_one_peak_that_agree_make_nothing_surer_than_seeds_allow() -> None:
+    runs = bowl(-11.0, -10.0, -9.0)
+    twice = [*runs, Trial(runs[1].lr, runs[1].loss)]
+    assert best_peak(twice, 20.0)[1] > 0.7 * best_peak(runs, 20.0)[1]
+
+
 @given(st.floats(-8.0, 8.0), st.floats(0.1, 10.0))
 def test_units_of_rate_and_loss_do_not_matter(shift: float, scale: float) -> None:
     first, sd = best_peak(bowl(-11.0, -10.5, -9.0), 20.0)

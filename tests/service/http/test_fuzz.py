@@ -98,11 +98,15 @@ def strategies(operation: Operation, known: dict[str, str]) -> st.SearchStrategy
 
 
 def fuzz(operation: Operation, url: str) -> None:
-    """Try one operation, with a job, a curve and a law of its own."""
+    """Try one operation, with a job, a curve, a law and a recommendation of its own."""
     job = job_with_history(url, operation.label)
     known = {"job": job["job"]}
     if "{curve}" in operation.path or "{law}" in operation.path:
         known |= things_of(url, operation.label)
+    if "{recommendation}" in operation.path:
+        asked = {"parameters": 124e6, "tokens": 2.5e9}
+        reply = httpx.post(f"{url}/v1/recommendations", json=asked)
+        known["recommendation"] = reply.json()["id"]
 
     @seed(20260101)
     @settings(

@@ -144,6 +144,8 @@ async def test_what_is_fixed_is_asked_flat_and_kept(client: httpx.AsyncClient) -
     assert found["schedule"]["floor"] == 0.1
     assert found["target"]["family"] == "llm"
     posted = (await client.post("/v1/recommendations", json=asked)).json()
+    assert posted.pop("id").startswith("rec_")
+    assert found.pop("id") is None
     assert posted == found
 
 

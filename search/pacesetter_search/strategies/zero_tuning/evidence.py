@@ -58,7 +58,8 @@ class Cells:
         grids = [each.ravel() for each in np.meshgrid(b, k, s, p, indexing="ij")]
         weights = np.meshgrid(density, k_weight, s_weight, p_weight, indexing="ij")
         product = np.prod(weights, axis=0).ravel()
-        return cls(*grids, product / product.sum())
+        curvature, asymmetry, noise, plateau = grids
+        return cls(curvature, asymmetry, noise, plateau, product / product.sum())
 
     def take(self, indices: npt.NDArray[np.intp]) -> "Cells":
         """Return the combinations at ``indices``, in that order."""

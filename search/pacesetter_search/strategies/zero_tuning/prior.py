@@ -65,8 +65,8 @@ PLATEAUS: dict[str, Plateaus] = {
     "continued": ((math.inf, 0.5), (0.15, 0.25), (0.04, 0.25)),
     "other": ((math.inf, 0.75), (0.15, 0.15), (0.04, 0.10)),
 }
-"""How far above the best a rung ends whose rate is too high, values with weights, by regime: 25 drawn language models at
-T/32 all end within .2 above their best over six octaves, having learned the frequency of tokens; none of 15 on images
+"""How far above the best a rung ends whose rate is too high, values with weights, by regime: 25 drawn language models
+end within .2 above their best over six octaves at T/32, having learned the frequency of tokens; none of 15 on images
 does. The main line has none."""
 
 NO_PLATEAU: Plateaus = ((math.inf, 1.0),)
