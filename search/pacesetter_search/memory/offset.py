@@ -17,14 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pacesetter_search.landscape import FloatArray, rise
+from pacesetter_search.landscape import CURVATURE, CURVATURE_LOG_SD, FloatArray, rise
 from pacesetter_search.transfer.places import Optimum, Places
 
 OFFSETS: FloatArray = np.arange(-5.0, 5.01, 0.1)
 STRENGTHS = np.linspace(-2.0, 2.0, 9)
-CURVATURES = np.exp(np.log(0.08) + STRENGTHS)
-"""Second derivative of the log loss per octave squared: a log-normal around what large language models (.01) and small
-trainings (.15) have."""
+"""Standard deviations of the log of the curvature around what trainings of the regime have."""
 
 NOISES = ((0.01, 0.2), (0.02, 0.3), (0.04, 0.3), (0.1, 0.2))
 """Standard deviation of a run's log loss around g and the rise, with weights: seeds move it by .5 to 9 %."""
@@ -73,25 +71,27 @@ class Offset:
     steepness: float
 
 
-def offset(runs: Sequence[Ended], sd: float) -> Offset:
+def offset(runs: Sequence[Ended], sd: float, curvature: float = CURVATURE) -> Offset:
     """Return where the best peak lies beside what is extrapolated, and how much it matters.
 
     Args:
         runs: Of one kind, whose losses compare.
         sd: What is believed of it beforehand, around 0.
+        curvature: Median of the second derivative of the log loss per octave squared, in the runs' regime.
     """
+    curvatures = curvature * np.exp(CURVATURE_LOG_SD * STRENGTHS)
     before = -0.5 * (OFFSETS / sd) ** 2 - 0.5 * STRENGTHS[:, None] ** 2
-    after = before + _log_likelihood(_of_known_families(runs))
+    after = before + _log_likelihood(_of_known_families(runs), curvatures)
     joint = np.exp(after - after.max())
     joint /= joint.sum()
     density = joint.sum(axis=0)
     mean = float(density @ OFFSETS)
     weights = np.exp(-0.5 * STRENGTHS**2)
-    expected = float(weights @ CURVATURES / weights.sum())
+    expected = float(weights @ curvatures / weights.sum())
     return Offset(
         mean=mean,
         sd=float(np.sqrt(density @ (OFFSETS - mean) ** 2)),
-        steepness=float(joint.sum(axis=1) @ CURVATURES) / expected,
+        steepness=float(joint.sum(axis=1) @ curvatures) / expected,
     )
 
 
@@ -105,12 +105,12 @@ def _of_known_families(runs: Sequence[Ended]) -> list[Ended]:
     return [run for run in runs if counts[run.place.family] >= FEWEST]
 
 
-def _log_likelihood(runs: Sequence[Ended]) -> FloatArray:
+def _log_likelihood(runs: Sequence[Ended], curvatures: FloatArray) -> FloatArray:
     """Return the log-likelihood of every curvature and offset, noise summed out, (curvatures, offsets)."""
     if not runs:
-        return np.zeros((len(CURVATURES), len(OFFSETS)))
+        return np.zeros((len(curvatures), len(OFFSETS)))
     design, mean, variance = _surface(runs)
-    risen = _rises(runs)
+    risen = _rises(runs, curvatures)
     losses = np.array([run.log_loss for run in runs])
     off = losses - design @ mean - risen
     parts = []
@@ -127,11 +127,11 @@ def _log_likelihood(runs: Sequence[Ended]) -> FloatArray:
     return summed
 
 
-def _rises(runs: Sequence[Ended]) -> FloatArray:
+def _rises(runs: Sequence[Ended], curvatures: FloatArray) -> FloatArray:
     """Return by how much each run lies above the best of its place, (curvatures, offsets, runs)."""
     away = np.array([math.log2(run.place.lr) - run.expected for run in runs])
     octaves = away[None, None, :] - OFFSETS[None, :, None]
-    return rise(octaves, CURVATURES[:, None, None], np.array(ASYMMETRY), CEILING)
+    return rise(octaves, curvatures[:, None, None], np.array(ASYMMETRY), CEILING)
 
 
 def _surface(runs: Sequence[Ended]) -> tuple[FloatArray, FloatArray, FloatArray]:

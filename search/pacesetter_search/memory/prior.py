@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pacesetter.protocol import Regime, Workload
 from pydantic import BaseModel, ConfigDict, Field
 
+from pacesetter_search.landscape import curvature_of
 from pacesetter_search.memory.kinds import SCALE, Kind
 from pacesetter_search.memory.offset import Ended, Offset, offset, tells
 from pacesetter_search.memory.optima import Lead, Remembered, first_of, leads_of, place_of
@@ -68,6 +69,8 @@ class PeakPrior(BaseModel):
     """How much a wrong peak costs, over what is expected of a run of which nothing is known."""
     runs: int
     """Runs of the same family that it rests on."""
+    of_kind: int = 0
+    """Runs of the same kind, of any family."""
     sources: tuple[PeakSource, ...]
     """The heaviest, heaviest first."""
 
@@ -137,6 +140,7 @@ def peak_prior(
         drift_sd=math.hypot(sd, told.sd / doublings),
         steepness=told.steepness,
         runs=sum(one.workload.family == workload.family for one in runs),
+        of_kind=len(runs),
         sources=_weighed(remembered, found.model.influence(target)),
     )
 
@@ -160,7 +164,7 @@ def believed(
         return None
     found, own = model.predict(target), math.hypot(OWN_SD, math.sqrt(model.between))
     shared = math.sqrt(max(found.sd**2 - own**2, OWN_SD**2))
-    told = offset(ended, shared)
+    told = offset(ended, shared, curvature_of(kind.regime))
     return Believed(found.mean + told.mean, math.hypot(told.sd, own), told, model)
 
 

@@ -11,7 +11,7 @@ from pacesetter_search.memory.records import FoundPeak
 from pacesetter_search.strategies.zero_tuning import shapes
 from pacesetter_search.strategies.zero_tuning.evidence import Cells, Rung, log_likelihood
 from pacesetter_search.strategies.zero_tuning.posterior import GRID, at_horizon, ceiling_of
-from pacesetter_search.strategies.zero_tuning.prior import NO_PLATEAU, Plateaus, Prior
+from pacesetter_search.strategies.zero_tuning.prior import Prior, unbiased
 
 LOOKED_AROUND = 2.0
 """Octaves around the middle of the rungs within which their likelihood is summed up as a normal; taken out again."""
@@ -22,20 +22,20 @@ rate lies are kept: without them, what is kept would lie too near to where rungs
 
 
 def found_peaks(
-    rungs: Sequence[Rung], start: float | None, plateaus: Plateaus = NO_PLATEAU
+    rungs: Sequence[Rung], start: float | None, prior: Prior | None = None
 ) -> tuple[FoundPeak, ...]:
     """Return the best peak at each length that has two rungs with a score, under no belief of where it lies.
 
     Args:
         rungs: All of a job.
         start: Score of the untrained model.
-        plateaus: Of the job's regime.
+        prior: Of the landscape; None: of a regime of which nothing is known. Its optimum does not count.
     """
     by_length: dict[float, list[Rung]] = defaultdict(list)
     for rung in rungs:
         by_length[rung.horizon].append(rung)
-    prior = Prior(optimum=(), plateaus=plateaus)
-    found = [_found(length, by_length[length], start, prior) for length in sorted(by_length)]
+    landscape = prior or unbiased("other")
+    found = [_found(length, by_length[length], start, landscape) for length in sorted(by_length)]
     return tuple(one for one in found if one is not None)
 
 

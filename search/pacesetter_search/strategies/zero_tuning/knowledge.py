@@ -93,7 +93,7 @@ def _at_rungs(job: JobFacts, remembered: PeakPrior) -> priors.Remembered:
     return priors.Remembered(
         log2_lr=remembered.log2_lr - shift + math.log2(1.0 - job.groups[0].momentum),
         sd=remembered.sd,
-        weight=priors.likeness(remembered.runs),
+        weight=priors.likeness(remembered.of_kind),
         drift=remembered.drift,
         drift_sd=remembered.drift_sd,
         steepness=remembered.steepness,

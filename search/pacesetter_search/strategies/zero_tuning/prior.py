@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pacesetter_search.contract import JobFacts
+from pacesetter_search.landscape import CURVATURE, CURVATURE_LOG_SD, curvature_of
 from pacesetter_search.transfer.practice import FIELD_SD, field_default
 
 SHAPE_COOLDOWN = 0.5
@@ -96,11 +97,12 @@ class Remembered:
 
 
 def likeness(runs: int) -> float:
-    """Return how probable it is that a job is like ``runs`` others of its family, none of which was unlike the others.
+    """Return how probable it is that a job is like ``runs`` others of its kind, none of which was unlike the others.
 
-    It is Laplace's rule, with one of each seen beforehand.
+    The estimator of a coin of which nothing is known, with half of each seen beforehand [Krichevsky1981]. How families
+    differ is in what is remembered already.
     """
-    return (runs + 1.0) / (runs + 2.0)
+    return (runs + 0.5) / (runs + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,9 @@ class Prior:
     drift_noise: float = DRIFT_NOISE
     """Standard deviation of one doubling's move around the drift [drawn tasks: of .25, .5, .7 and .8 this one ended
     with the least loss; the 90 % interval then held the best rate on half of them, at .8 on two thirds]."""
-    curvature_median: float = 0.15
-    curvature_log_sd: float = 1.0
-    """Second derivative of the log loss at the optimum, per octave squared, at the whole budget. Half an octave costs
-    an eighth of it: .4 to 12 % in the pilot."""
+    curvature_median: float = CURVATURE
+    curvature_log_sd: float = CURVATURE_LOG_SD
+    """Second derivative of the log loss at the optimum, per octave squared, at the whole budget."""
     steepness: float = 1.0
     """Factor of the curvature at the whole budget alone: what other jobs ended with says nothing of rungs."""
     curvature_ratio: float = 1.1
@@ -185,7 +186,8 @@ def prior_for(
         drift_sd=sd,
         drift_noise=noise,
         steepness=steepness,
-        plateaus=plateaus_of(job.regime),
+        curvature_median=curvature_of(job.regime),
+        plateaus=PLATEAUS.get(job.regime, NO_PLATEAU),
     )
 
 
@@ -205,9 +207,13 @@ def field_of(optimizer: str, law: float | None) -> tuple[Component, ...]:
     )
 
 
-def plateaus_of(regime: str) -> Plateaus:
-    """Return how far above the best a rung of a regime ends whose rate is too high, values with weights."""
-    return PLATEAUS.get(regime, NO_PLATEAU)
+def unbiased(regime: str) -> Prior:
+    """Return what is believed of a regime's landscape, and nothing of where the best rate lies."""
+    return Prior(
+        optimum=(),
+        curvature_median=curvature_of(regime),
+        plateaus=PLATEAUS.get(regime, NO_PLATEAU),
+    )
 
 
 def is_torch_default(optimizer: str, lr: float) -> bool:

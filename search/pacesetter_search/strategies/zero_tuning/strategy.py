@@ -42,7 +42,7 @@ from pacesetter_search.strategies.zero_tuning.finding import found_peaks
 from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
-from pacesetter_search.strategies.zero_tuning.prior import SHORTEST_BUDGET, plateaus_of
+from pacesetter_search.strategies.zero_tuning.prior import SHORTEST_BUDGET, unbiased
 from pacesetter_search.strategies.zero_tuning.reading import (
     account,
     fold,
@@ -98,7 +98,7 @@ class ZeroTuning(Strategy):
         """Return what the rungs say by themselves."""
         memory = Memory.model_validate(state)
         rungs, start = scored(memory.measured, memory.start, job.budget.total)
-        return found_peaks(rungs, start, plateaus_of(job.regime))
+        return found_peaks(rungs, start, unbiased(job.regime))
 
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent, nothing known."""
