@@ -10,7 +10,7 @@ from pacesetter_search.memory.offset import Ended, offset, tells
 from pacesetter_search.transfer.places import Optimum
 
 SD = 1.0
-CURVATURE = 0.05
+CURVATURE, USUAL = 0.05, 0.08
 
 
 def runs(
@@ -39,7 +39,7 @@ def runs(
 
 def test_runs_beside_the_extrapolated_peak_show_where_the_best_one_lies() -> None:
     for truth in (-2.0, 0.0, 2.0):
-        told = offset(runs(30, truth), SD)
+        told = offset(runs(30, truth), SD, USUAL)
         assert told.mean == pytest.approx(truth, abs=0.5)
         assert abs(told.mean - truth) < 3.0 * told.sd
         assert told.sd < 0.5 * SD
@@ -49,12 +49,12 @@ def test_runs_beside_the_extrapolated_peak_show_where_the_best_one_lies() -> Non
 def test_they_show_how_much_a_wrong_peak_costs(
     curvature: float, lowest: float, highest: float
 ) -> None:
-    told = offset(runs(30, 0.5, curvature=curvature), SD)
+    told = offset(runs(30, 0.5, curvature=curvature), SD, USUAL)
     assert lowest < told.steepness < highest
 
 
 def test_runs_that_all_did_as_they_were_told_say_nothing() -> None:
-    told = offset(runs(30, 1.5, spread=0.0), SD)
+    told = offset(runs(30, 1.5, spread=0.0), SD, USUAL)
     assert told.sd > 0.8 * SD
     assert abs(told.mean) < 0.7 * SD
     assert told.steepness == pytest.approx(1.0, abs=0.3)
@@ -62,7 +62,7 @@ def test_runs_that_all_did_as_they_were_told_say_nothing() -> None:
 
 def test_few_or_no_runs_leave_what_was_believed() -> None:
     for few in ([], runs(2, 2.0)):
-        told = offset(few, SD)
+        told = offset(few, SD, USUAL)
         assert told.mean == pytest.approx(0.0, abs=1e-9)
         assert told.sd == pytest.approx(SD, rel=0.01)
         assert told.steepness == pytest.approx(1.0)
@@ -74,18 +74,18 @@ def test_a_level_of_its_own_keeps_families_from_misleading_each_other() -> None:
     """Two families whose losses lie apart by far more than any rate makes, each run at rates of its own."""
     one, other = runs(15, 1.0, seed=1), runs(15, 1.0, seed=2, family="code")
     higher = [Ended(run.place, run.log_loss + 3.0, run.expected) for run in other]
-    assert offset([*one, *higher], SD).mean == pytest.approx(1.0, abs=0.6)
+    assert offset([*one, *higher], SD, USUAL).mean == pytest.approx(1.0, abs=0.6)
 
 
 def test_noise_leaves_more_open() -> None:
-    loud, quiet = (offset(runs(12, 1.0, noise=noise), SD) for noise in (0.1, 0.005))
+    loud, quiet = (offset(runs(12, 1.0, noise=noise), SD, USUAL) for noise in (0.1, 0.005))
     assert loud.sd > quiet.sd
 
 
 def test_a_run_that_learned_nothing_does_not_rule_the_others() -> None:
     broken = runs(1, 0.0)[0]
     worst = Ended(broken.place, 3.0, broken.expected)
-    told = offset([*runs(20, 1.0), worst], SD)
+    told = offset([*runs(20, 1.0), worst], SD, USUAL)
     assert abs(told.mean - 1.0) < 1.5
 
 
@@ -93,12 +93,12 @@ def test_a_run_that_learned_nothing_does_not_rule_the_others() -> None:
 @given(st.permutations(range(8)), st.floats(-3.0, 3.0))
 def test_neither_order_nor_the_unit_of_the_losses_matter(order: list[int], unit: float) -> None:
     found = runs(8, 1.0)
-    told = offset(found, SD)
+    told = offset(found, SD, USUAL)
     moved = [
         Ended(found[place].place, found[place].log_loss + unit, found[place].expected)
         for place in order
     ]
-    other = offset(moved, SD)
+    other = offset(moved, SD, USUAL)
     # The level of a family is known to ten octaves beforehand, which is all that a unit could change.
     assert other.mean == pytest.approx(told.mean, abs=0.02)
     assert other.sd == pytest.approx(told.sd, rel=0.02)
