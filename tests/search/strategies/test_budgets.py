@@ -30,7 +30,9 @@ from tests.search.support.landscape import NoisyQuadratic
 from tests.search.support.simulator import Controller, job_facts
 
 TOTAL = 400
-HANDLING = ("fixed", "manual")
+FOLLOWING, PLANNING = ("fixed", "manual"), ("law",)
+"""Strategies that handle budgets: those that follow the base schedule, and those that plan."""
+HANDLING = (*FOLLOWING, *PLANNING)
 LIMITS = {"max_multiplier": 3.0, "max_budget": 4 * TOTAL, "allow_shorter_main": True}
 BODIES: tuple[Family, ...] = (Linear(), Cosine(), Constant(), WSD(cooldown=0.2))
 
@@ -75,7 +77,7 @@ def test_the_strategies_that_handle_budgets_are_the_ones_that_say_so() -> None:
 
 
 @pytest.mark.parametrize("guarded", [False, True])
-@pytest.mark.parametrize("name", HANDLING)
+@pytest.mark.parametrize("name", FOLLOWING)
 def test_a_change_is_answered_at_once_with_a_main_segment_to_the_new_end(
     name: str, guarded: bool
 ) -> None:
@@ -120,7 +122,7 @@ def test_manual_proposes_nothing_of_a_change_that_a_person_made() -> None:
 moments = st.tuples(st.integers(0, 3 * TOTAL), st.integers(30, 4 * TOTAL))
 
 
-@pytest.mark.parametrize("name", HANDLING)
+@pytest.mark.parametrize("name", FOLLOWING)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     changes=st.lists(moments, min_size=1, max_size=6).map(sorted),
@@ -138,6 +140,23 @@ def test_any_sequence_of_budgets_is_trained_to_its_end(
     assert len(job.main_losses) == job.facts.budget.total
     again = prolonged(strategy, facts(body), changes, cut=lambda _: 13)
     assert again.main_multipliers == job.main_multipliers
+    assert again.controller.segments == job.controller.segments
+
+
+@pytest.mark.parametrize("name", PLANNING)
+@pytest.mark.parametrize("body", [Linear(), WSD(cooldown=0.2)])
+@pytest.mark.parametrize(
+    "changes", [[(100, 600)], [(150, 300)], [(0, 700), (300, 900), (310, 400)]]
+)
+def test_what_is_planned_anew_is_trained_to_its_end(
+    name: str, body: Family, changes: list[tuple[int, int]]
+) -> None:
+    job = prolonged(Guarded(get_strategy(name).from_document({})), facts(body), changes)
+    assert_defined_to_the_end(job)
+    assert len(job.main_losses) == job.facts.budget.total
+    again = prolonged(
+        Guarded(get_strategy(name).from_document({})), facts(body), changes, cut=lambda _: 13
+    )
     assert again.controller.segments == job.controller.segments
 
 

@@ -115,6 +115,8 @@ class Memory(BaseModel):
         if before in (0, total):
             return
         self.marks = tuple(mark for mark in self.marks if mark < total)
+        if not self.line:
+            return  # it follows the base schedule, which is that of the new budget already
         try:
             policy = for_budget(self.policy(base), total, position, before=before)
         except ScheduleError:

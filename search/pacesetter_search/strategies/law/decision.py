@@ -5,7 +5,7 @@ from typing import ClassVar
 from pacesetter.protocol.segments import When
 from pydantic import JsonValue
 
-from pacesetter_search.contract import Context
+from pacesetter_search.contract import BudgetChanged, Context
 from pacesetter_search.strategies.horizon.candidates import KEPT, Candidate
 from pacesetter_search.strategies.horizon.decision import Decision
 from pacesetter_search.strategies.horizon.outlook import Outlook
@@ -33,6 +33,15 @@ class LawDecision(Decision):
         self.pass_marks(position)
         if position < self.job.budget.total:
             self.plan_anew(position, "now")
+
+    def another_budget(self, change: BudgetChanged) -> None:
+        """Plan the rest to the new end at once, whatever was planned."""
+        if self.silent() or change.position >= change.total:
+            return
+        self.memory.void()
+        text = f"the budget is {change.total} instead of {change.before}: the rest is planned anew"
+        self.note("another_budget", text, total=change.total, before=change.before)
+        self.plan_anew(change.position, "now")
 
     def replan(self, position: int, lateness: int | None = None) -> None:
         """What was sent is void: follow the line as it is, up to the next decision."""

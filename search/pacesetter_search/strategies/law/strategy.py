@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pacesetter_search.contract import (
     Advance,
+    BudgetChanged,
     Context,
     Event,
     JobFacts,
@@ -39,6 +40,7 @@ class LawStrategy(Strategy):
     version: ClassVar[int] = 1
     slow: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
+    handles_budget: ClassVar[bool] = True
     default_cap: ClassVar[float] = 0.0
     parameters_type: ClassVar[type[Parameters]] = LawParameters
 
@@ -48,7 +50,7 @@ class LawStrategy(Strategy):
 
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: the positions to decide at, nothing sent."""
-        return Memory(marks=self._marks(job)).document()
+        return Memory(marks=self._marks(job), total=job.budget.total).document()
 
     def advance(self, state: State, event: Event, context: Context) -> Advance:
         """Fold in measurements; at a declared position, and when a plan failed, decide."""
@@ -56,6 +58,10 @@ class LawStrategy(Strategy):
         decision = LawDecision(memory, context, self._parameters)
         if isinstance(event.body, Registered):
             _remember(event.body, memory, decision)
+        if isinstance(event.body, BudgetChanged):
+            memory.fit(context.job.budget.total, event.body.position, context.job.base)
+            memory.marks, memory.mark = self._marks(context.job), 0
+            decision.another_budget(event.body)
         reduce(event.body, memory, decision)
         return Advance(memory.document(), tuple(decision.segments), tuple(decision.log))
 
