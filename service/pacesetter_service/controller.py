@@ -129,9 +129,9 @@ class Controller:
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)
-        evidence = EvidenceCache(self._store)
-        self.memory = Memory(evidence)
-        self.recommendations = Recommendations(self._store, self._registry, evidence)
+        self._evidence = EvidenceCache(self._store)
+        self.memory = Memory(self._evidence)
+        self.recommendations = Recommendations(self._store, self._registry, self._evidence)
 
     async def _start(self) -> None:
         prepare_schema = migrate if self._options.migrate else check_schema
@@ -245,9 +245,12 @@ class Controller:
         assessment = assess(spec, self._registry)
         if not assessment.strategy.remembers:
             return {}
-        records = await self.curves.records(project, spec.regime)
+        evidence = await self._evidence.of(project)
+        records = [one for one in evidence.recorded.records if one.regime == spec.regime]
         # Some tens of milliseconds with a hundred runs: not on the loop that takes reports.
-        return await asyncio.to_thread(job_priors, records, assessment.facts)
+        return await asyncio.to_thread(
+            job_priors, records, assessment.facts, evidence.family_laws()
+        )
 
     async def report(self, job_id: str, report: Report) -> ReportReply:
         """Store the records of a report, advance the strategy, and return what is new for the job.

@@ -6,25 +6,50 @@ from pacesetter.protocol import Workload
 from pydantic import JsonValue
 
 from pacesetter_search.contract import JobFacts
+from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.memory.laws import LAWS, FamilyLaw, laws_for
 from pacesetter_search.memory.prior import PEAK, peak_prior
 from pacesetter_search.memory.records import RunRecord
 
 
-def job_priors(records: Sequence[RunRecord], job: JobFacts) -> dict[str, JsonValue]:
-    """Return what ``records`` say to a job, by name; empty where they say nothing.
+def job_priors(
+    records: Sequence[RunRecord], job: JobFacts, laws: Sequence[FamilyLaw] = ()
+) -> dict[str, JsonValue]:
+    """Return what a project knows that concerns a job, by name; empty where it knows nothing.
 
     Args:
         records: Of the job's project and regime, newest first.
         job: As it registers.
+        laws: Of the project.
     """
     workload = workload_of(records, job)
     batch = workload.batch_tokens
     if batch is None:
         return {}
+    first = job.groups[0]
+    near = laws_for(
+        laws,
+        workload,
+        Kind.of(workload, job.regime, first.optimizer),
+        momentum=first.momentum,
+        peak_lr=_peak_lr(job),
+    )
+    said: dict[str, JsonValue] = {}
+    if near:
+        said[LAWS] = [law.model_dump(mode="json") for law in near]
     tokens = job.budget.total * (batch if job.budget.clock == "steps" else 1.0)
-    optimizer = job.groups[0].optimizer
-    found = peak_prior(records, workload, regime=job.regime, optimizer=optimizer, tokens=tokens)
-    return {} if found is None else {PEAK: found.model_dump(mode="json")}
+    found = peak_prior(
+        records, workload, regime=job.regime, optimizer=first.optimizer, tokens=tokens
+    )
+    if found is not None:
+        said[PEAK] = found.model_dump(mode="json")
+    return said
+
+
+def _peak_lr(job: JobFacts) -> float:
+    """Return the rate of the first group at the peak of the base schedule."""
+    scale = 1.0 if job.base.unit == "absolute" else job.groups[0].base_lr
+    return job.base.peak * scale
 
 
 def workload_of(records: Sequence[RunRecord], job: JobFacts) -> Workload:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from pacesetter.protocol import Objective, Workload
 from pacesetter_search.memory import LawGroup, Recorded
+from pacesetter_search.memory.kinds import Kind
+from pacesetter_search.memory.laws import FamilyLaw
 from pacesetter_search.recommendation import KnownCurve, KnownLaw
 from sqlalchemy import select
 
@@ -36,6 +38,22 @@ class Evidence:
     recorded: Recorded
     laws: tuple[KnownLaw, ...]
     views: Mapping[str, LawView]
+
+    def family_laws(self) -> list[FamilyLaw]:
+        """Return the laws as a job of their family is told them."""
+        return [
+            FamilyLaw(
+                id=known.id,
+                workload=known.workload,
+                kind=Kind.of(known.workload, known.regime, known.optimizer),
+                momentum=known.momentum,
+                peak_lr=known.peak,
+                curves=len(known.curves),
+                law=law,
+            )
+            for known in self.laws
+            if (law := self.views[known.id].law) is not None
+        ]
 
 
 class EvidenceCache:

@@ -173,6 +173,13 @@ class Finding(Ladder):
         )
 
 
+class Remembering(Fixed):
+    """``fixed``, which asks what other jobs of the project taught."""
+
+    name: ClassVar[str] = "remembering"
+    remembers: ClassVar[bool] = True
+
+
 class SlowLadder(Ladder):
     """The same, decided in the planning process."""
 
@@ -286,7 +293,7 @@ class Halving(Strategy):
 _ALL: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        *(Fixed, SlowFixed, Manual, Greedy, Halving, Finding, Ladder, SlowLadder),
+        *(Fixed, SlowFixed, Manual, Greedy, Halving, Finding, Remembering, Ladder, SlowLadder),
         *(Threads, Raising, SlowRaising, Deadly),
     )
 }

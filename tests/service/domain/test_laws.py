@@ -10,14 +10,18 @@ from typing import Any
 
 import psutil
 import pytest
-from pacesetter.protocol import CurveUpload
+from pacesetter.protocol import CurveUpload, ParameterGroup
+from pacesetter_search.contract import Registered
 from pacesetter_search.memory import LawGroup
+from pacesetter_search.memory.laws import LAWS, FamilyLaw
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import NotFound
 from pacesetter_service.laws.repository import VERSIONS, LawFilter
 from pacesetter_service.views import LawView, StoredCurve
+from pydantic import TypeAdapter
 
 from tests.service.domain.conftest import OPTIONS, ROOT, Open
+from tests.service.domain.simulated import spec
 from tests.service.domain.test_planning import DEADLINE_SECONDS
 from tests.service.http.curves import PEAK, STEPS, upload
 
@@ -231,3 +235,31 @@ def test_the_fitting_process_is_nice_pinned_and_ends_when_its_parent_is_killed()
         parent.wait()
         _, alive = psutil.wait_procs([child], timeout=DEADLINE_SECONDS)
     assert not alive
+
+
+async def test_a_job_of_the_family_is_told_the_law_that_its_runs_taught(
+    controller: Controller,
+) -> None:
+    for body in ("constant", "cosine"):
+        await stored(controller, body)
+    (law_id,) = await controller.fit_laws()
+    (law,) = await laws(controller)
+    group = ParameterGroup(name="all", base_lr=PEAK, optimizer="AdamW", parameters=124_000_000)
+    told = {}
+    for name, family in (("same", "gpt"), ("other", "bert")):
+        job = spec(
+            STEPS,
+            "remembering",
+            external_id=name,
+            groups=(group,),
+            regime="pretrain",
+            workload={"family": family, "batch_tokens": 51_200},
+        )
+        registered = await controller.register(job)
+        events = await controller.events(registered.registration.job, types=("registered",))
+        first = Registered.model_validate(events.items[0].body)
+        told[name] = TypeAdapter(list[FamilyLaw]).validate_python(first.priors.get(LAWS, []))
+    (same,) = told["same"]
+    assert (same.id, same.curves, same.octaves) == (law_id, 2, 0.0)
+    assert same.law == law.law
+    assert told["other"] == []
