@@ -195,5 +195,9 @@ async def test_predictions_read_no_job_of_another_project(
     registrar = await make_token(guarded, "register")
     for path in ("/v1/predictions", "/v1/recommendations"):
         assert (await anonymous.post(path, json=body)).status_code == 401
-        refused = await anonymous.post(path, json=body, headers=bearer(registrar))
-        assert refused.status_code == 403
+    refused = await anonymous.post("/v1/predictions", json=body, headers=bearer(registrar))
+    assert refused.status_code == 403
+    # What registers jobs asks what to run before it does.
+    asked = {"parameters": 124e6, "tokens": 2.5e9}
+    answered = await anonymous.post("/v1/recommendations", json=asked, headers=bearer(registrar))
+    assert (answered.status_code, answered.json()["id"] is None) == (200, False)

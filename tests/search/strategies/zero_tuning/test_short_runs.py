@@ -49,8 +49,12 @@ def test_rates_that_diverged_above_one_that_did_are_no_more_witnesses() -> None:
     assert posterior(lost[0]).mean < posterior(lost[3]).mean < posterior().mean
 
 
-def test_one_rate_far_up_that_ended_moves_the_best_one_by_little() -> None:
-    assert posterior().mean <= posterior(Rung(1 / 8, 0.0, 1.0)).mean < posterior().mean + 1.0
+def test_one_rate_far_up_that_ended_moves_the_best_one_less_than_if_every_model_diverged() -> None:
+    prior = posterior().prior
+    every = replace(prior, thresholds=((1.0, 3.0, 0.7),))
+    ended = [Rung(1 / 8, 0.0, 1.0)]
+    bound = Posterior.from_rungs(ended, every, start=1.72).mean
+    assert posterior().mean < posterior(*ended).mean < bound - 1.0
 
 
 def test_a_threshold_lies_between_what_ended_and_what_diverged() -> None:
