@@ -20,9 +20,11 @@ import numpy as np
 from pacesetter_search.landscape import CURVATURE, CURVATURE_LOG_SD, FloatArray, rise
 from pacesetter_search.transfer.places import Optimum, Places
 
-OFFSETS: FloatArray = np.arange(-5.0, 5.01, 0.1)
-STRENGTHS = np.linspace(-2.0, 2.0, 9)
-"""Standard deviations of the log of the curvature around what trainings of the regime have."""
+OFFSETS: FloatArray = np.linspace(-5.0, 5.0, 101)
+"""Standard deviations, or octaves where these are smaller, of what is believed beforehand."""
+STRENGTHS = np.linspace(-5.0, 2.0, 15)
+"""Standard deviations of the log of the curvature around what trainings of the regime have: a family whose rate hardly
+matters is among them."""
 
 NOISES = ((0.01, 0.2), (0.02, 0.3), (0.04, 0.3), (0.1, 0.2))
 """Standard deviation of a run's log loss around g and the rise, with weights: seeds move it by .5 to 9 %."""
@@ -32,6 +34,9 @@ ASYMMETRY = 0.8
 
 CEILING = 1.0
 """Of the rise: a run that learned little."""
+
+LEARNED = 0.5
+"""Of that ceiling: above it even the best run would have learned little, which is no explanation of equal losses."""
 
 LEVEL = (0.0, 10.0)
 SLOPES = ((-0.05, 0.05), (-0.08, 0.05), (0.0, 0.05))
@@ -64,11 +69,13 @@ class Offset:
         mean: Octaves by which the best peak lies above what is extrapolated.
         sd: Of it.
         steepness: Expected curvature of the log loss over its peak, over what is expected without any run.
+        runs: How many runs it rests on.
     """
 
     mean: float
     sd: float
-    steepness: float
+    steepness: float = 1.0
+    runs: int = 0
 
 
 def offset(runs: Sequence[Ended], sd: float, curvature: float = CURVATURE) -> Offset:
@@ -79,19 +86,24 @@ def offset(runs: Sequence[Ended], sd: float, curvature: float = CURVATURE) -> Of
         sd: What is believed of it beforehand, around 0.
         curvature: Median of the second derivative of the log loss per octave squared, in the runs' regime.
     """
+    heard = _of_known_families(runs)
+    if not heard:
+        return Offset(0.0, sd)
+    offsets = OFFSETS * max(1.0, sd)
     curvatures = curvature * np.exp(CURVATURE_LOG_SD * STRENGTHS)
-    before = -0.5 * (OFFSETS / sd) ** 2 - 0.5 * STRENGTHS[:, None] ** 2
-    after = before + _log_likelihood(_of_known_families(runs), curvatures)
+    before = -0.5 * (offsets / sd) ** 2 - 0.5 * STRENGTHS[:, None] ** 2
+    after = before + _log_likelihood(heard, curvatures, offsets)
     joint = np.exp(after - after.max())
     joint /= joint.sum()
     density = joint.sum(axis=0)
-    mean = float(density @ OFFSETS)
+    mean = float(density @ offsets)
     weights = np.exp(-0.5 * STRENGTHS**2)
     expected = float(weights @ curvatures / weights.sum())
     return Offset(
         mean=mean,
-        sd=float(np.sqrt(density @ (OFFSETS - mean) ** 2)),
+        sd=float(np.sqrt(density @ (offsets - mean) ** 2)),
         steepness=float(joint.sum(axis=1) @ curvatures) / expected,
+        runs=len(heard),
     )
 
 
@@ -105,12 +117,12 @@ def _of_known_families(runs: Sequence[Ended]) -> list[Ended]:
     return [run for run in runs if counts[run.place.family] >= FEWEST]
 
 
-def _log_likelihood(runs: Sequence[Ended], curvatures: FloatArray) -> FloatArray:
+def _log_likelihood(
+    runs: Sequence[Ended], curvatures: FloatArray, offsets: FloatArray
+) -> FloatArray:
     """Return the log-likelihood of every curvature and offset, noise summed out, (curvatures, offsets)."""
-    if not runs:
-        return np.zeros((len(curvatures), len(OFFSETS)))
     design, mean, variance = _surface(runs)
-    risen = _rises(runs, curvatures)
+    risen = _rises(runs, curvatures, offsets)
     losses = np.array([run.log_loss for run in runs])
     off = losses - design @ mean - risen
     parts = []
@@ -124,13 +136,13 @@ def _log_likelihood(runs: Sequence[Ended], curvatures: FloatArray) -> FloatArray
     stacked = np.stack(parts)
     highest = stacked.max(axis=0)
     summed: FloatArray = highest + np.log(np.exp(stacked - highest).sum(axis=0))
-    return summed
+    return np.where(risen.min(axis=2) > LEARNED * CEILING, -np.inf, summed)
 
 
-def _rises(runs: Sequence[Ended], curvatures: FloatArray) -> FloatArray:
+def _rises(runs: Sequence[Ended], curvatures: FloatArray, offsets: FloatArray) -> FloatArray:
     """Return by how much each run lies above the best of its place, (curvatures, offsets, runs)."""
     away = np.array([math.log2(run.place.lr) - run.expected for run in runs])
-    octaves = away[None, None, :] - OFFSETS[None, :, None]
+    octaves = away[None, None, :] - offsets[None, :, None]
     return rise(octaves, curvatures[:, None, None], np.array(ASYMMETRY), CEILING)
 
 

@@ -1,7 +1,7 @@
 """What the runs of a project say of the best peak of one to come."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pacesetter.protocol import Regime, Workload
@@ -21,6 +21,9 @@ PEAK = "peak"
 
 MOST = 100
 """Optima that one answer rests on: the nearest."""
+
+MOST_ENDED = 300
+"""Runs whose final losses are asked: the nearest."""
 
 SHOWN = 20
 """Runs that are named with it."""
@@ -84,12 +87,14 @@ class Believed:
         sd: Octaves.
         told: What the final losses say beside the model.
         model: Of what short runs found.
+        runs: All that it rests on.
     """
 
     mean: float
     sd: float
     told: Offset
     model: PeakModel
+    runs: tuple[RunRecord, ...]
 
     def interval(self) -> tuple[float, float]:
         """Return rates between which it lies with 90 %."""
@@ -137,11 +142,11 @@ def peak_prior(
         sd=found.sd,
         # What is off at the budget is off by as much a doubling on the way there.
         drift=-mean - told.mean / doublings,
-        drift_sd=math.hypot(sd, told.sd / doublings),
+        drift_sd=math.hypot(sd, told.sd / doublings if told.runs else 0.0),
         steepness=told.steepness,
-        runs=sum(one.workload.family == workload.family for one in runs),
-        of_kind=len(runs),
-        sources=_weighed(remembered, found.model.influence(target)),
+        runs=sum(one.workload.family == workload.family for one in found.runs),
+        of_kind=len(found.runs),
+        sources=_weighed(found, remembered, target),
     )
 
 
@@ -157,28 +162,44 @@ def believed(
         target: Where.
     """
     model = model_of(kind, [each.optimum for each in remembered], target)
-    # A sweep has told by what its runs ended with, which is not to be heard twice.
     swept = {id_ for each in remembered if len(each.sources) > 1 for id_ in each.sources}
-    ended = _ended([one for one in runs if one.id not in swept], model)
+    told_by = _ended(kind, runs, swept, target)
+    places = [place for _, place in told_by]
+    expected = model.expect(places)[0] if places else ()
+    ended = [
+        Ended(place, math.log(one.final_loss or math.inf), float(mean))
+        for (one, place), mean in zip(told_by, expected, strict=True)
+    ]
     if not remembered and not tells(ended):
         return None
     found, own = model.predict(target), math.hypot(OWN_SD, math.sqrt(model.between))
     shared = math.sqrt(max(found.sd**2 - own**2, OWN_SD**2))
     told = offset(ended, shared, curvature_of(kind.regime))
-    return Believed(found.mean + told.mean, math.hypot(told.sd, own), told, model)
+    speak = {id_ for each in remembered for id_ in each.sources}
+    if told.runs:
+        speak |= {one.id for one, _ in told_by}
+    heard = tuple(one for one in runs if one.id in speak)
+    return Believed(found.mean + told.mean, math.hypot(told.sd, own), told, model, heard)
 
 
-def _ended(runs: Sequence[RunRecord], model: PeakModel) -> list[Ended]:
-    """Return the runs whose final losses say something, those that compare with most of the others."""
+def _ended(
+    kind: Kind, runs: Sequence[RunRecord], swept: Collection[str], target: Optimum
+) -> list[tuple[RunRecord, Optimum]]:
+    """Return the runs whose final losses say something, the nearest ones, with their places.
+
+    They compare with most of the others. A sweep has told by what its runs ended with, which is not heard twice; and
+    what small proxies ended with says nothing of where the law of large models is off.
+    """
     validated = sum(one.validated for one in runs) * 2 >= len(runs)
+    least = SCALE if _by_law(kind, target) else 0.0
     found = []
     for one in runs:
         place = place_of(one)
-        if place is None or one.validated != validated or not one.completed:
+        if place is None or one.id in swept or one.validated != validated or not one.completed:
             continue
-        if one.final_loss is not None and one.final_loss > 0.0:
-            found.append(Ended(place, math.log(one.final_loss), model.predict(place).mean))
-    return found
+        if one.final_loss is not None and one.final_loss > 0.0 and place.parameters >= least:
+            found.append((one, place))
+    return sorted(found, key=lambda each: _apart(each[1], target))[:MOST_ENDED]
 
 
 def _doublings(runs: Sequence[RunRecord]) -> float:
@@ -193,7 +214,7 @@ def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakMode
     The target alone decides: what a small proxy says of a large model is held against the law, and counts for less the
     further below the law's range it lies.
     """
-    if kind.lawful and target.parameters >= SCALE:
+    if _by_law(kind, target):
         below = [max(0.0, math.log2(SCALE / one.parameters)) for one in optima]
         return PeakModel(optima, shared=[BELOW * octaves for octaves in below])
     return PeakModel(
@@ -206,19 +227,24 @@ def model_of(kind: Kind, optima: Sequence[Optimum], target: Optimum) -> PeakMode
     )
 
 
+def _by_law(kind: Kind, target: Optimum) -> bool:
+    """Whether the published law is behind what is believed of a target."""
+    return kind.lawful and target.parameters >= SCALE
+
+
 def nearest(leads: Sequence[Lead], target: Optimum) -> list[Lead]:
     """Return leads with those first that are nearest to the target, those of its family before all others."""
+    return sorted(leads, key=lambda lead: _apart(lead.place, target))
 
-    def apart(lead: Lead) -> tuple[bool, float]:
-        one = lead.place
-        octaves = (
-            math.log2(one.parameters / target.parameters),
-            math.log2(one.tokens / target.tokens),
-            math.log2(one.batch / target.batch),
-        )
-        return one.family != target.family, math.hypot(*octaves)
 
-    return sorted(leads, key=apart)
+def _apart(one: Optimum, target: Optimum) -> tuple[bool, float]:
+    """Return whether a place is of another family than the target, and how many octaves lie between them."""
+    octaves = (
+        math.log2(one.parameters / target.parameters),
+        math.log2(one.tokens / target.tokens),
+        math.log2(one.batch / target.batch),
+    )
+    return one.family != target.family, math.hypot(*octaves)
 
 
 def weights_of(remembered: Sequence[Remembered], weights: Sequence[float]) -> dict[str, float]:
@@ -230,6 +256,11 @@ def weights_of(remembered: Sequence[Remembered], weights: Sequence[float]) -> di
     return dict(sorted(total.items(), key=lambda item: (-abs(item[1]), item[0])))
 
 
-def _weighed(remembered: Sequence[Remembered], weights: Sequence[float]) -> tuple[PeakSource, ...]:
-    ordered = list(weights_of(remembered, weights).items())
-    return tuple(PeakSource(id=source, weight=weight) for source, weight in ordered[:SHOWN])
+def _weighed(
+    found: Believed, remembered: Sequence[Remembered], target: Optimum
+) -> tuple[PeakSource, ...]:
+    """Return the runs that are named: those that weigh most, then those that only ended."""
+    weights = weights_of(remembered, found.model.influence(target))
+    weights |= {one.id: 0.0 for one in found.runs if one.id not in weights}
+    named = list(weights.items())[:SHOWN]
+    return tuple(PeakSource(id=source, weight=weight) for source, weight in named)

@@ -154,7 +154,7 @@ def _taught(kind: Kind, recorded: Recorded, wanted: Wanted) -> TaughtKind:
     target = _reference(runs, wanted)
     remembered = [] if target is None else first_of(nearest(leads, target), MOST)
     found, influence = None, []
-    if target is not None and remembered:
+    if target is not None:
         found = believed(kind, runs, remembered, target)
     if target is not None and found is not None:
         influence = found.model.influence(target)
