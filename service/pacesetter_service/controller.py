@@ -247,7 +247,7 @@ class Controller:
             return {}
         evidence = await self._evidence.of(project)
         records = [one for one in evidence.recorded.records if one.regime == spec.regime]
-        # Some tens of milliseconds with a hundred runs: not on the loop that takes reports.
+        # A tenth of a second with a hundred runs: not on the loop that takes reports.
         return await asyncio.to_thread(
             job_priors, records, assessment.facts, evidence.family_laws()
         )

@@ -33,6 +33,7 @@ def job_priors(
         Kind.of(workload, job.regime, first.optimizer),
         momentum=first.momentum,
         peak_lr=_peak_lr(job),
+        steps=job.budget.total / (1.0 if job.budget.clock == "steps" else batch),
     )
     said: dict[str, JsonValue] = {}
     if near:

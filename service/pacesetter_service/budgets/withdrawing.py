@@ -65,7 +65,9 @@ def withdraw(
     record(job, change, ())
     if ended:
         return
-    if known and known[-1].took_over and job.overridden:
+    # Only the first change since that budget put the strategy aside; the later ones found it so.
+    back = next((n for n, each in enumerate(known) if each.before == total), len(known))
+    if job.overridden and any(each.took_over for each in known[back:] or known[-1:]):
         job.overridden = False
         job.add_event("handed_back", {"by": "job", "reason": change.reason})
         tell_overridden(job, active=False)

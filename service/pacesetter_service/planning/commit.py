@@ -23,13 +23,14 @@ from pacesetter_service.segments import repository as segments
 
 
 def still_stands(job: OpenJob, request: PlanRequest) -> bool:
-    """Whether an answer to ``request`` may be committed: nobody planned, rewound or paused meanwhile."""
+    """Whether an answer to ``request`` may be committed: nobody planned, rewound, paused or set another budget."""
     return (
         job.is_due
         and job.reduced_through == request.reduced_through
         and job.session == request.session
         and job.strategy == request.strategy
         and job.last_seq + 1 == request.next_seq
+        and job.load_spec().budget.total == request.facts.budget.total
     )
 
 

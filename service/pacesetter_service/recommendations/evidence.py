@@ -49,6 +49,7 @@ class Evidence:
                 momentum=known.momentum,
                 peak_lr=known.peak,
                 curves=len(known.curves),
+                longest=known.longest,
                 law=law,
             )
             for known in self.laws

@@ -12,18 +12,22 @@ from tests.search.memory.runs import BATCH, PARAMETERS
 
 LAW = FittedMultiPower.of(3.0, 0.5, 0.5, 360.0, 2.0, 0.6, 0.64, exact=False)
 WORKLOAD = Workload(family="bytes", parameters=PARAMETERS, batch_tokens=BATCH)
+STEPS = 1024
 KIND = Kind.of(WORKLOAD, "pretrain", "adamw")
 
 
 def law(number: int = 1, *, curves: int = 3, **given: Any) -> FamilyLaw:
     workload = WORKLOAD.model_copy(update=given.pop("workload", {}))
-    fields = {"momentum": 0.0, "peak_lr": 1e-3, "kind": KIND, **given}
+    fields = {"momentum": 0.0, "longest": STEPS, "peak_lr": 1e-3, "kind": KIND, **given}
     return FamilyLaw(id=f"law_{number}", workload=workload, curves=curves, law=LAW, **fields)
 
 
 def told(*laws: FamilyLaw) -> list[str]:
     return [
-        each.id for each in laws_for(laws, WORKLOAD, KIND, momentum=0.0, peak_lr=1e-3 * 2.0**0.4)
+        each.id
+        for each in laws_for(
+            laws, WORKLOAD, KIND, momentum=0.0, peak_lr=1e-3 * 2.0**0.4, steps=STEPS
+        )
     ]
 
 
@@ -34,8 +38,8 @@ def test_the_nearest_in_size_comes_first_and_the_best_founded_of_two() -> None:
 
 def test_how_far_its_runs_are_away_is_told_with_it() -> None:
     far = law(1, workload={"parameters": 2.0 * PARAMETERS})
-    [one] = laws_for([far], WORKLOAD, KIND, momentum=0.0, peak_lr=1e-3)
-    assert one.octaves == pytest.approx(1.0)
+    [one] = laws_for([far], WORKLOAD, KIND, momentum=0.0, peak_lr=1e-3, steps=2.0 * STEPS)
+    assert one.octaves == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,8 @@ def test_how_far_its_runs_are_away_is_told_with_it() -> None:
         {"workload": {"batch_tokens": None}},
         {"peak_lr": 4e-3},
         {"momentum": 0.9},
+        {"longest": 5 * STEPS},
+        {"longest": STEPS // 5},
         {"kind": Kind.of(WORKLOAD, "lora", "adamw")},
         {"kind": Kind.of(WORKLOAD, "pretrain", "muon")},
     ],

@@ -1,5 +1,6 @@
 """Budgets that a job refuses, and budgets in any order: service and job agree on one."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from pacesetter.judgement import check_segment
 from pacesetter.protocol import Acknowledgement, Finished
 from pacesetter.schedules import WSD, Constant, Linear, Schedule
 from pacesetter_service.controller import Controller
+from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Refused
+from pacesetter_service.jobs.open_job import lock_job
 from pacesetter_service.overrides import (
     BackToStrategy,
     DecayNow,
@@ -16,12 +19,15 @@ from pacesetter_service.overrides import (
     SetMultiplier,
     Steering,
 )
+from pacesetter_service.planning.commit import slow_request, still_stands
+from pacesetter_service.planning.messages import PlanRequest
 
 from tests.service.domain.budgets import (
     events,
     restarted,
     started,
 )
+from tests.service.domain.conftest import OPTIONS, Open
 from tests.service.domain.simulated import SimulatedJob
 
 # Refusals
@@ -73,6 +79,21 @@ async def test_the_first_of_two_budgets_holds_where_the_second_is_refused(
     job.received.pop(seq, None)
     await job.run()
     assert job.position == 150
+
+
+@pytest.mark.parametrize("strategy", ["fixed", "ladder"])
+async def test_two_budgets_that_are_refused_leave_the_job_as_it_was(
+    controller: Controller, strategy: str
+) -> None:
+    job = await started(controller, strategy)
+    sent = [
+        (await controller.override(job.job, SetBudget(total=total))).segments[0]
+        for total in (150, 300)
+    ]
+    for seq in sent:
+        await job.send(refusal(job, seq))
+    view = await controller.get_job(job.job)
+    assert (view.budget, view.overridden) == (100, False)
 
 
 async def test_a_cut_that_the_job_had_passed_is_taken_back(controller: Controller) -> None:
@@ -223,3 +244,29 @@ async def assert_newest_main_reaches_the_end(controller: Controller, job: Simula
     assert refusal is None, refusal
     assert newest.budget in (None, view.budget)
     assert newest.policy.end >= view.budget or newest.policy.at(view.budget) > 0.0
+
+
+async def test_what_was_planned_for_a_budget_that_was_taken_back_is_not_sent(
+    open_controller: Open,
+) -> None:
+    controller = await open_controller(replace(OPTIONS, planning=False))
+    job = await started(controller, "slow_fixed", until=0)
+    store, registry = controller._store, controller._registry
+
+    def asked(tx: Transaction) -> PlanRequest | None:
+        return slow_request(lock_job(tx, job.job), registry)
+
+    def stands(tx: Transaction) -> bool:
+        return request is not None and still_stands(lock_job(tx, job.job), request)
+
+    request = await store.read(asked)
+    assert await store.read(stands)
+    await controller.override(job.job, SetBudget(total=150))
+    request = await store.read(asked)
+    assert request is not None
+    assert request.facts.budget.total == 150
+    assert await store.read(stands)
+    (last,) = (await controller.segments_after(job.job)).segments[-1:]
+    await job.send(refusal(job, last.seq))
+    assert (await controller.get_job(job.job)).budget == 100
+    assert not await store.read(stands)

@@ -111,8 +111,9 @@ class Memory(BaseModel):
 
     def fit(self, total: int, position: int, base: Schedule) -> None:
         """Note that the main line, which a person steered to another budget, is to be followed from ``position``."""
-        before, self.total = self.total, total
-        if before in (0, total):
+        # A state of before budgets could change does not say its own: main lines were defined to the end of it.
+        before, self.total = self.total or self.policy(base).end, total
+        if before == total:
             return
         self.marks = tuple(mark for mark in self.marks if mark < total)
         if not self.line:

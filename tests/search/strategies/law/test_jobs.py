@@ -30,7 +30,9 @@ def of_the_family(landscape: type[Lawful] = Lawful) -> FamilyLaw:
     runs = {"cosine": OWN, "held": HOLDS}
     law, _ = fit_stored([NamedCurve(name, landscape().points(run)) for name, run in runs.items()])
     kind = Kind.of(WORKLOAD, "pretrain", "adamw")
-    return FamilyLaw(id="law_1", workload=WORKLOAD, kind=kind, peak_lr=LR, curves=2, law=law)
+    return FamilyLaw(
+        id="law_1", workload=WORKLOAD, kind=kind, peak_lr=LR, curves=2, longest=STEPS, law=law
+    )
 
 
 def facts(base: Schedule = BASE) -> JobFacts:
