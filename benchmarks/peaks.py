@@ -107,15 +107,15 @@ def _widths(report: Report) -> None:
 def _recipes(report: Report) -> None:
     """What people ran: conventions below the optimum, so the bands are loose."""
     over = [
-        math.log2(hinge_peak(parameters, tokens, batch) / lr)
-        for parameters, tokens, batch, lr in RECIPES
+        math.log2(hinge_peak(one.parameters, one.tokens, one.batch) / one.lr) for one in RECIPES
     ]
-    report.row("9 recipes: law over recipe, median", statistics.median(over), "octaves")
+    words = f"{len(over)} recipes: law over recipe"
+    report.row(f"{words}, median", statistics.median(over), "octaves")
     for name, value, bar, met in (
         ("least", min(over), ">= -1.5", min(over) >= -1.5),
         ("most", max(over), "<= 4.2", max(over) <= 4.2),
     ):
-        report.row(f"9 recipes: law over recipe, {name}", value, "octaves", bar, met)
+        report.row(f"{words}, {name}", value, "octaves", bar, met)
     deepseek = LAWS["deepseek"].peak
     assert deepseek is not None
     pairs = ((6.9e9, 4.2e-4), (67e9, 3.2e-4))

@@ -27,7 +27,10 @@ TESTED = (
 
 
 def multi_power_curve(size: int, name: str) -> Curve:
-    """Return a run of 25 or 100 million parameters: its rates are read at each row."""
+    """Return a run of 25 or 100 million parameters: its rates are read at each row, and lie on lines between rows.
+
+    But for ``wsdcon``, whose rate drops in one step: there the rate of a row holds up to the next.
+    """
     with (FOLDER / "multipowerlaw" / f"csv_{size}" / f"{name}.csv").open() as file:
         rows = [
             (float(row["step"]), float(row["lr"]), float(row["loss"]))
@@ -35,7 +38,12 @@ def multi_power_curve(size: int, name: str) -> Curve:
         ]
     steps, lrs, losses = (np.array(column) for column in zip(*rows, strict=True))
     known = np.concatenate([[0.0, WARMUP], steps[1:]]), np.concatenate([[0.0, lrs[0]], lrs[1:]])
-    return Curve.of(np.interp(np.arange(1, int(steps[-1]) + 1), *known), steps, losses)
+    every = np.arange(1, int(steps[-1]) + 1)
+    rates = np.interp(every, *known)
+    if name.startswith("wsdcon"):
+        held = lrs[np.maximum(np.searchsorted(steps, every) - 1, 0)]
+        rates = np.where(every <= WARMUP, rates, held)
+    return Curve.of(rates, steps, losses)
 
 
 def unseen(curve: Curve, trunk: Curve) -> Curve:

@@ -112,6 +112,13 @@ def bar(value: float, most: float | None) -> tuple[str, bool] | tuple[()]:
     return () if most is None else (f"<= {most}", value <= most)
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of one value a cell with its 90 % interval, where cells are drawn."""
+    drawn = np.random.default_rng(0).choice(np.array(values), (DRAWS, len(values)))
+    low, high = np.quantile(drawn.mean(axis=1), [0.05, 0.95])
+    return float(np.mean(values)), float(low), float(high)
+
+
 def clustered(groups: Sequence[Sequence[bool]]) -> tuple[float, float, float]:
     """Return a share in per cent with its 90 % interval, where whole groups are drawn."""
     groups = [group for group in groups if group]

@@ -1,7 +1,7 @@
 """The published split of 25M and 100M runs: reproduction, own fits, and what was tried to make them better."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from unittest.mock import patch
 
@@ -29,6 +29,10 @@ PUBLISHED = {
 REPRODUCED = {25: (0.9988, 0.00110), 100: (0.9983, 0.00142)}
 """R2 and PredE that belong to them."""
 
+TRUNK = ("constant_24000",)
+"""*Unseen* points are those that this run does not have, number by number, as in the notes. At 25M the test runs share
+steps up to 8000 with ``wsdcon_9`` instead, which is fitted too: points in no fitted run are fewer."""
+
 FITS: Mapping[str, tuple[tuple[str, ...], Mapping[int, float]]] = {
     "published split": (FITTED, {25: 0.0011, 100: 0.0022}),
     "constant and cosine": (FITTED[1::-1], {25: 0.0016, 100: 0.0014}),
@@ -47,7 +51,7 @@ def published_split(report: Report) -> None:
                 began = time.perf_counter()
                 fitted = LAWS[title]().fit(curves)
                 seconds = time.perf_counter() - began
-                every, fresh = scores(fitted, size)[1], scores(fitted, size, fresh=True)[1]
+                every, fresh = (scores(fitted, size, less)[1] for less in ((), TRUNK))
                 most = bars.get(size) if title == OURS else None
                 words = f"{size}M, {name}, {title}: PredE"
                 split = name == "published split"
@@ -57,8 +61,10 @@ def published_split(report: Report) -> None:
                     "",
                     *bar(every, None if split else most),
                 )
+                report.row(f"{words}, unseen", fresh, "", *bar(fresh, most if split else None))
                 if split:
-                    report.row(f"{words}, unseen", fresh, "", *bar(fresh, most))
+                    fresher = scores(fitted, size, runs)[1]
+                    report.row(f"{words}, in no fitted run", fresher, "")
 
 
 def _reproduced(report: Report, size: int) -> None:
@@ -67,20 +73,24 @@ def _reproduced(report: Report, size: int) -> None:
     wanted = REPRODUCED[size]
     name = f"{size}M, published parameters"
     for words, value, given in (
-        (f"{name}: R2", r2, wanted[0]),
-        (f"{name}: PredE", error, wanted[1]),
+        (f"{name}: R2, all", r2, wanted[0]),
+        (f"{name}: PredE, all", error, wanted[1]),
     ):
         report.row(words, value, "", f"{given} to 1e-4", abs(value - given) <= 1e-4)
-    report.row(f"{name}: PredE, unseen", scores(law, size, fresh=True)[1], "")
+    for words, less in (("unseen", TRUNK), ("in no fitted run", FITTED)):
+        r2, error = scores(law, size, less)
+        report.row(f"{name}: R2, {words}", r2, "")
+        report.row(f"{name}: PredE, {words}", error, "")
 
 
-def scores(law: FittedLaw, size: int, *, fresh: bool = False) -> tuple[float, float]:
-    """Return R2 and PredE, means over the test curves; ``fresh``: on points that the constant run does not have."""
-    trunk = multi_power_curve(size, "constant_24000")
-    curves = [multi_power_curve(size, name) for name in TESTED]
-    if fresh:
-        curves = [unseen(curve, trunk) for curve in curves]
-    found = [errors(law, curve) for curve in curves]
+def scores(law: FittedLaw, size: int, less: Sequence[str] = ()) -> tuple[float, float]:
+    """Return R2 and PredE, means over the test curves, on the points that no run of ``less`` has as well."""
+    found = []
+    for name in TESTED:
+        curve = multi_power_curve(size, name)
+        for other in less:
+            curve = unseen(curve, multi_power_curve(size, other))
+        found.append(errors(law, curve))
     return float(np.mean([r2 for r2, _ in found])), float(np.mean([error for _, error in found]))
 
 

@@ -1,10 +1,10 @@
-"""How many curves a coverage rests on: all of them, one a cell, or one a peak."""
+"""How many curves a coverage rests on: all of them, one a cell, or one a peak; and how sure shares and means are."""
 
 import numpy as np
 import pytest
 
 from benchmarks.laws.coverage import Judged, effective_number
-from benchmarks.laws.fits import bar, clustered
+from benchmarks.laws.fits import bar, clustered, mean_interval
 
 
 def judged(shared: float, seed: int = 0) -> list[Judged]:
@@ -54,6 +54,14 @@ def test_a_share_of_whole_groups_is_less_sure_than_of_single_ones() -> None:
     assert [low, high] == pytest.approx([100.0 / 3.0, 100.0])
     _, narrow, _ = clustered([[each] for group in groups for each in group])
     assert narrow > 45.0
+
+
+def test_a_mean_over_cells_is_as_sure_as_cells_agree() -> None:
+    assert mean_interval([-0.25] * 10) == (-0.25, -0.25, -0.25)
+    mean, low, high = mean_interval([-1.0] * 5 + [0.0] * 5)
+    # The mean of ten tosses has an sd of .158.
+    assert mean == -0.5
+    assert (low, high) == pytest.approx((-0.5 - 1.645 * 0.158, -0.5 + 1.645 * 0.158), abs=0.05)
 
 
 def test_a_bar_is_met_at_its_edge() -> None:

@@ -2,40 +2,59 @@
 
 import numpy as np
 import pytest
-from pacesetter.schedules import WSD, Constant, Cosine, FloatArray, Linear, Schedule, convex_bound
+from pacesetter.schedules import FloatArray, convex_bound
 from pacesetter.schedules.refinement import refined_shape
+
+from tests.support.convex_vectors import BOUNDS, LONG_RUNS, rates_of
 
 FALLING = np.interp(np.arange(60) / 60, [0, 0.05, 0.2, 1], [10, 3, 1, 1])
 """Gradient norms that fall tenfold within the first fifth of the run."""
 
-SHAPES = {
-    "constant": Schedule(length=100, body=Constant()),
-    "linear": Schedule(length=100, body=Linear()),
-    "cosine": Schedule(length=100, body=Cosine()),
-    "1-sqrt": Schedule(length=100, body=WSD(cooldown=1.0, shape="sqrt")),
-}
 
-
-@pytest.mark.parametrize(
-    ("name", "base_lr", "bound"),
-    [
-        ("constant", 0.04023444, 0.24854331),
-        ("linear", 0.09725521, 0.20360842),
-        ("cosine", 0.09469451, 0.20911435),
-        ("1-sqrt", 0.14431567, 0.20468231),
-    ],
-)
-def test_best_rate_and_bound_over_a_hundred_steps(name: str, base_lr: float, bound: float) -> None:
-    found = convex_bound(SHAPES[name].over(np.arange(100.0)))
+@pytest.mark.parametrize(("steps", "shape", "base_lr", "bound"), BOUNDS)
+def test_best_rate_and_bound_of_every_shape_and_length(
+    steps: int, shape: str, base_lr: float, bound: float
+) -> None:
+    found = convex_bound(rates_of(shape, steps))
 
     assert (found.best_base_lr, found.best_value) == pytest.approx((base_lr, bound), abs=1e-8)
 
 
-def test_terms_of_linear() -> None:
-    ten = convex_bound(1.0 - np.arange(10) / 10)  # B1
+@pytest.mark.parametrize(("shape", "base_lr", "bound"), LONG_RUNS)
+def test_long_runs_have_come_to_their_limits(shape: str, base_lr: float, bound: float) -> None:
+    found = convex_bound(rates_of(shape, 10_000))
 
-    assert ten.terms == pytest.approx((0.0909090909, 0.35, 0.8828968254), abs=1e-10)
-    assert (ten.best_base_lr, ten.best_value) == pytest.approx((0.27154405, 0.66957159), abs=1e-8)
+    scaled = 100.0 * found.best_base_lr, 100.0 * found.best_value
+    assert scaled == pytest.approx((base_lr, bound), abs=5.1e-5)
+
+
+def test_linear_wants_almost_twice_the_rate_of_a_short_cooldown() -> None:
+    linear, short = (convex_bound(rates_of(shape, 10_000)) for shape in ("linear", "wsd-0.2"))
+
+    assert linear.best_base_lr / short.best_base_lr == pytest.approx(1.94, abs=0.005)
+
+
+def test_constant_beats_linear_until_eighteen_steps() -> None:
+    constant, linear = (
+        [convex_bound(rates_of(shape, steps)).best_value for steps in range(2, 101)]
+        for shape in ("constant", "linear")
+    )
+
+    order = [one < other for one, other in zip(constant, linear, strict=True)]
+    assert order == [steps < 18 for steps in range(2, 101)]
+    assert (linear[16], constant[16]) == pytest.approx((0.494881, 0.496630), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "terms"),
+    [
+        (5, (1.0 / 6.0, 0.3666666667, 0.95)),
+        (10, (0.0909090909, 0.35, 0.8828968254)),
+        (100, (0.0099009901, 0.335, 0.7117737752)),
+    ],
+)
+def test_terms_of_linear(steps: int, terms: tuple[float, float, float]) -> None:
+    assert convex_bound(rates_of("linear", steps)).terms == pytest.approx(terms, abs=1e-10)  # B1
 
 
 def test_norms_and_distance_enter() -> None:
@@ -60,6 +79,9 @@ def test_a_rise_costs_what_the_vector_says() -> None:
     found = convex_bound([0.25, 0.5, 0.75, 1, 0.8, 0.6, 0.4, 0.2])  # B3
 
     assert found.terms == pytest.approx((0.1111111111, 0.3416666667, 1.1094362745), abs=1e-10)
+    assert (found.best_base_lr, found.best_value) == pytest.approx(
+        (0.2767130454, 0.8030782281), abs=1e-10
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pacesetter_search.laws.curves import FloatArray, thinned
 
 from benchmarks.public_curves import FITTED, FOLDER, TESTED, multi_power_curve
 from tests.search.support.loss_curves import STEPS, rates
+from tests.support.convex_vectors import BOUNDS, rates_of
 
 BOUND = FittedConvexBound.of(0.0, 1.0, 1.0, 1.0)
 TRUE = FittedConvexBound.of(2.6, 0.08, 30.0, 0.4)
@@ -29,21 +30,16 @@ def curve(lrs: FloatArray, noise: float = 0.0, seed: int = 0) -> Curve:
     return Curve.of(lrs, places, TRUE.predict(lrs, places).mean * np.exp(noise * drawn))
 
 
-@pytest.mark.parametrize(
-    ("lrs", "base", "bound"),
-    [
-        (linear(10), 0.27154405, 0.66957159),
-        (linear(100), 0.09725521, 0.20360842),
-        (linear(400), 0.04956313, 0.10062987),
-        (cosine(100), 0.09469451, 0.20911435),
-        (np.ones(100), 0.04023444, 0.24854331),
-        (np.array([0.25, 0.5, 0.75, 1.0, 0.8, 0.6, 0.4, 0.2]), 0.2767130454, 0.8030782281),
-    ],
-)
+@pytest.mark.parametrize(("steps", "shape", "base", "bound"), BOUNDS)
 def test_the_law_with_plain_coefficients_is_the_published_bound(
-    lrs: FloatArray, base: float, bound: float
+    steps: int, shape: str, base: float, bound: float
 ) -> None:
-    assert BOUND.predict(base * lrs).mean[0] == pytest.approx(bound, rel=1e-7)
+    assert BOUND.predict(base * rates_of(shape, steps)).mean[0] == pytest.approx(bound, rel=1e-7)
+
+
+def test_a_rise_is_bounded_as_published() -> None:
+    lrs = 0.2767130454 * np.array([0.25, 0.5, 0.75, 1.0, 0.8, 0.6, 0.4, 0.2])
+    assert BOUND.predict(lrs).mean[0] == pytest.approx(0.8030782281, rel=1e-7)
 
 
 def test_every_position_is_the_end_of_a_run_of_its_own() -> None:

@@ -4,7 +4,7 @@ from pacesetter_search.transfer.published.law import PublishedLaw
 
 
 def weight_decay_timescale(tokens_per_parameter: float) -> float:
-    """Return the best timescale of weight decay as a share of the run, ``tau = 1.084 TPP^-.527`` [arXiv 2505.13438].
+    """Return the best timescale of weight decay as a share of the run, ``tau = 1.084 TPP^-.527`` [arXiv 2505.13738].
 
     ``tau = B / (lr lambda D)``: so many passes over the run until a weight is forgotten. For 111M to 3.3B parameters
     under a linear decay; the prefactor was read second-hand.
