@@ -26,24 +26,40 @@ def job_priors(
     batch = workload.batch_tokens
     if batch is None:
         return {}
-    first = job.groups[0]
-    near = laws_for(
-        laws,
-        workload,
-        Kind.of(workload, job.regime, first.optimizer),
-        momentum=first.momentum,
-        peak_lr=_peak_lr(job),
-    )
+    near = laws_near(records, job, laws)
     said: dict[str, JsonValue] = {}
     if near:
         said[LAWS] = [law.model_dump(mode="json") for law in near]
     tokens = job.budget.total * (batch if job.budget.clock == "steps" else 1.0)
     found = peak_prior(
-        records, workload, regime=job.regime, optimizer=first.optimizer, tokens=tokens
+        records, workload, regime=job.regime, optimizer=job.groups[0].optimizer, tokens=tokens
     )
     if found is not None:
         said[PEAK] = found.model_dump(mode="json")
     return said
+
+
+def laws_near(
+    records: Sequence[RunRecord], job: JobFacts, laws: Sequence[FamilyLaw]
+) -> list[FamilyLaw]:
+    """Return the laws of a job's family that say what decays do to it, nearest in size first.
+
+    Args:
+        records: Of the job's project and regime, newest first.
+        job: As it registered.
+        laws: Of the project.
+    """
+    peak = _peak_lr(job)
+    if peak <= 0.0:
+        return []
+    workload, first = workload_of(records, job), job.groups[0]
+    return laws_for(
+        laws,
+        workload,
+        Kind.of(workload, job.regime, first.optimizer),
+        momentum=first.momentum,
+        peak_lr=peak,
+    )
 
 
 def _peak_lr(job: JobFacts) -> float:
