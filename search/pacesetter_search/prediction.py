@@ -1,6 +1,6 @@
 """What schedules would end with, from curves of runs that have ended; the answer names the curves it rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 import numpy as np
@@ -10,12 +10,23 @@ from pacesetter.schedules import Schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pacesetter_search.laws import AnyFittedLaw
-from pacesetter_search.laws.choice import Ranking, learning_rates, rank_under, zoo
+from pacesetter_search.laws.choice import (
+    Ranking,
+    Tuned,
+    learning_rates,
+    makers,
+    rank_under,
+    zoo,
+)
+from pacesetter_search.laws.curves import FloatArray
 from pacesetter_search.laws.stored import MOST_STEPS, FittedTo, NamedCurve, fit_stored
 from pacesetter_search.losses import LARGEST_LOSS
 
 BEYOND = 16
 """Lengths of the longest fitted run beyond which no law is asked: four doublings, which nobody measured."""
+
+MOST_TUNED = 1_000_000
+"""Steps of a run that schedules are made for: some of its values are needed one by one."""
 
 Z90 = 1.6449
 
@@ -81,9 +92,15 @@ class Usual(_Strict):
     steps: int = Field(ge=10, le=LONGEST)
     base_lr: float = Field(gt=0.0, le=1e4)
     warmup: int = Field(default=0, ge=0)
+    tune: bool = False
+    """Whether to make schedules for the law as well: the best parameters of each family, and a free shape."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
+        if self.tune and self.steps > MOST_TUNED:
+            raise ValueError(
+                f"schedules are made for runs of at most {MOST_TUNED:,} steps, not {self.steps:,}; leave tune out"
+            )
         if self.warmup >= self.steps:
             raise ValueError(f"a warm-up of {self.warmup} leaves nothing of {self.steps} steps")
         return self
@@ -108,10 +125,26 @@ class Predicted(_Strict):
     """Shrunken relative gain over the reference."""
 
 
+class Made(_Strict):
+    """A schedule that was made for the law: what that promises it is no evidence, so its loss is left out."""
+
+    name: str
+    rank: int
+    """Its place among all candidates and what was made: being made for the law alone puts it above most."""
+    gain: float
+    """Shrunken relative gain over the reference."""
+    parameters: dict[str, float]
+    """Of the family; empty for a free shape."""
+    schedule: Schedule
+    warnings: tuple[str, ...]
+
+
 class Predictions(_Strict):
     """The answer, best first."""
 
     candidates: tuple[Predicted, ...]
+    tuned: tuple[Made, ...] = ()
+    """What was made for the law, where that was asked for, best first."""
     refused: dict[str, str]
     evidence: tuple[FittedTo, ...]
     warnings: tuple[str, ...]
@@ -131,7 +164,10 @@ def _points(recorded: RecordedCurve) -> Points:
 
 
 def predict(
-    curves: Sequence[NamedCurve], candidates: dict[str, Candidate], reference: str | None
+    curves: Sequence[NamedCurve],
+    candidates: dict[str, Candidate],
+    reference: str | None,
+    tune: Usual | None = None,
 ) -> Predictions:
     """Return the candidates in the order of their expected final losses, by a law fitted to ``curves``.
 
@@ -139,7 +175,7 @@ def predict(
         LawNotFitted: The curves carry no fit.
         ValueError: There is no candidate, or ``reference`` is none of them; a curve has no finite loss left.
     """
-    return predict_by(*fit_stored(curves), candidates, reference)
+    return predict_by(*fit_stored(curves), candidates, reference, tune)
 
 
 def predict_by(
@@ -147,6 +183,7 @@ def predict_by(
     evidence: tuple[FittedTo, ...],
     candidates: dict[str, Candidate],
     reference: str | None,
+    tune: Usual | None = None,
 ) -> Predictions:
     """Return the candidates in the order of their expected final losses, by a law that was fitted before.
 
@@ -155,6 +192,7 @@ def predict_by(
         evidence: The curves that it was fitted to.
         candidates: Schedules by their names.
         reference: The one that gains are measured against; None: the last in order.
+        tune: What schedules are to be made for as well; its candidates are among ``candidates``.
 
     Raises:
         ValueError: There is no candidate, ``reference`` is none of them, or one never leaves a rate of zero.
@@ -172,14 +210,14 @@ def predict_by(
     if not kept:
         return Predictions(candidates=(), refused=beyond, evidence=evidence, warnings=law.warnings)
     factor = -(-max(one.schedule.length for one in kept.values()) // MOST_STEPS)
-    ranking = rank_under(
-        law.thinned(factor),
-        {name: learning_rates(one.schedule, one.base_lr, factor) for name, one in kept.items()},
-        reference=reference if reference not in beyond else None,
-    )
+    coarse = law.thinned(factor)
+    rates = {name: learning_rates(one.schedule, one.base_lr, factor) for name, one in kept.items()}
+    ranking = rank_under(coarse, rates, reference=reference if reference not in beyond else None)
+    tuned, not_tuned = _tuned(law, tune, ranking, rates, reference) if tune else ((), {})
     return Predictions(
         candidates=tuple(_placed(ranking)),
-        refused=beyond | dict(ranking.refused),
+        tuned=tuned,
+        refused=beyond | dict(ranking.refused) | not_tuned,
         evidence=evidence,
         warnings=ranking.warnings,
     )
@@ -196,3 +234,53 @@ def _placed(ranking: Ranking) -> list[Predicted]:
         )
         for one in ranking.candidates
     ]
+
+
+def _tuned(
+    law: AnyFittedLaw,
+    tune: Usual,
+    ranking: Ranking,
+    rates: Mapping[str, FloatArray],
+    reference: str | None,
+) -> tuple[tuple[Made, ...], dict[str, str]]:
+    """Return what was made for the law, in its place among the candidates, and why other things could not be.
+
+    Args:
+        law: In steps of the runs.
+        tune: What to make schedules for.
+        ranking: Of the candidates.
+        rates: Of the candidates, as the law of ``ranking`` takes them.
+        reference: That gains were to be measured against.
+    """
+    if law.longest is not None and tune.steps > BEYOND * law.longest:
+        why = f"{tune.steps:,} steps are more than {BEYOND} times the {law.longest:,} of the longest fitted run"
+        return (), {"tune": why}
+    made: dict[str, Tuned] = {}
+    refused: dict[str, str] = {}
+    for name, make in makers(tune.steps, tune.base_lr, tune.warmup).items():
+        if name in rates:
+            refused[name] = "a candidate has this name; call that otherwise"
+            continue
+        try:
+            made[name] = make(law)
+        except ValueError as error:
+            refused[name] = str(error)
+    stride = round(ranking.law.stride / law.stride)
+    new = {name: learning_rates(one.schedule, tune.base_lr, stride) for name, one in made.items()}
+    placed = [one.name for one in ranking.candidates]
+    base = reference if reference in placed else next(reversed(placed), None)
+    everything = rank_under(ranking.law, {**rates, **new}, reference=base)
+    found = [
+        Made(
+            name=one.name,
+            rank=one.rank,
+            gain=one.gain,
+            parameters=dict(made[one.name].parameters),
+            schedule=made[one.name].schedule,
+            warnings=made[one.name].warnings[len(law.warnings) :],
+        )
+        for one in everything.candidates
+        if one.name in made
+    ]
+    outside = {name: why for name, why in everything.refused.items() if name in made}
+    return tuple(found), refused | outside

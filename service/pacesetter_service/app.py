@@ -11,7 +11,7 @@ from pacesetter_service.http import laws, memory, predictions, recommendations
 from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.curves import routes as curves
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
-from pacesetter_service.http.jobs import history
+from pacesetter_service.http.jobs import history, outlook
 from pacesetter_service.http.jobs import routes as jobs
 from pacesetter_service.http.metrics import Metrics
 from pacesetter_service.http.openapi import install_openapi
@@ -62,6 +62,7 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         segments.router,
         jobs.router,
         history.router,
+        outlook.router,
         curves.router,
         laws.router,
         predictions.router,

@@ -28,6 +28,7 @@ from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
 from pacesetter_service.jobs.open_job import ENDED
+from pacesetter_service.jobs.outlooks import Outlooks
 from pacesetter_service.jobs.registration import assess, would_register
 from pacesetter_service.laws.remote import FittingProcess
 from pacesetter_service.laws.runner import LawRunner
@@ -131,6 +132,7 @@ class Controller:
         self.laws = Laws(self._store)
         self._evidence = EvidenceCache(self._store)
         self.memory = Memory(self._evidence)
+        self.outlooks = Outlooks(self._store, self.curves, self._evidence)
         self.recommendations = Recommendations(self._store, self._registry, self._evidence)
 
     async def _start(self) -> None:

@@ -104,9 +104,8 @@ def attach(
     models, optimizers = _by_name(model, "model"), _by_name(optimizer, "optimizer")
     job = _job(name, budget, base, limits, settings, external_id)
     job = replace(job, authority=authority, strategy=_choice(strategy, strategy_parameters))
-    run: Run
     if _disabled(settings):
-        run = _build_disabled(job, models, optimizers, validate, scaler)
+        run: Run = _build_disabled(job, models, optimizers, validate, scaler)
     else:
         # What is resumed has its rates and decays already.
         recommended = settings_of(settings, optimizers) if resume is None else Recommended()

@@ -26,25 +26,41 @@ def job_priors(
     batch = workload.batch_tokens
     if batch is None:
         return {}
-    first = job.groups[0]
-    near = laws_for(
-        laws,
-        workload,
-        Kind.of(workload, job.regime, first.optimizer),
-        momentum=first.momentum,
-        peak_lr=_peak_lr(job),
-        steps=job.budget.total / (1.0 if job.budget.clock == "steps" else batch),
-    )
+    near = laws_near(records, job, laws)
     said: dict[str, JsonValue] = {}
     if near:
         said[LAWS] = [law.model_dump(mode="json") for law in near]
     tokens = job.budget.total * (batch if job.budget.clock == "steps" else 1.0)
     found = peak_prior(
-        records, workload, regime=job.regime, optimizer=first.optimizer, tokens=tokens
+        records, workload, regime=job.regime, optimizer=job.groups[0].optimizer, tokens=tokens
     )
     if found is not None:
         said[PEAK] = found.model_dump(mode="json")
     return said
+
+
+def laws_near(
+    records: Sequence[RunRecord], job: JobFacts, laws: Sequence[FamilyLaw]
+) -> list[FamilyLaw]:
+    """Return the laws of a job's family that say what decays do to it, nearest in size first.
+
+    Args:
+        records: Of the job's project and regime, newest first.
+        job: As it registered.
+        laws: Of the project.
+    """
+    peak, workload, first = _peak_lr(job), workload_of(records, job), job.groups[0]
+    batch = workload.batch_tokens
+    if peak <= 0.0 or batch is None:
+        return []
+    return laws_for(
+        laws,
+        workload,
+        Kind.of(workload, job.regime, first.optimizer),
+        momentum=first.momentum,
+        peak_lr=peak,
+        steps=job.budget.total / (1.0 if job.budget.clock == "steps" else batch),
+    )
 
 
 def _peak_lr(job: JobFacts) -> float:

@@ -77,15 +77,19 @@ class Curves:
         """Return curves with their points, in the order of their ids. Raises NotFound."""
         return await self._store.read(lambda tx: repository.points_of(tx, curve_ids, project))
 
-    async def of_job(self, job_id: str) -> Points:
+    async def of_job(self, job_id: str, below: float = np.inf) -> Points:
         """Return what a job measured on its main line so far, by positions that count steps.
+
+        Args:
+            job_id: The job.
+            below: Main-line position that it stands at: what a rollback took back lies beyond it.
 
         Raises:
             Refused: There is no usable curve in it.
         """
         rows = await self._store.read(lambda tx: main_rows(tx, job_id, ("loss", "lr")))
         try:
-            return await asyncio.to_thread(points_of_rows, rows)
+            return await asyncio.to_thread(points_of_rows, rows, below=below)
         except CurveError as error:
             raise Refused(
                 f"job {job_id} has no curve: {error.detail}", code="NO_CURVE", hint=error.hint

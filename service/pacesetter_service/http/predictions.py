@@ -76,6 +76,11 @@ class PredictionRequest(BaseModel):
         """Return those that were given, and the usual ones that were asked for."""
         return {**(self.usual.candidates() if self.usual else {}), **self.candidates}
 
+    @property
+    def tune(self) -> Usual | None:
+        """What schedules are to be made for, if any."""
+        return self.usual if self.usual is not None and self.usual.tune else None
+
 
 _REQUEST = TypeAdapter(PredictionRequest)
 
@@ -95,13 +100,13 @@ async def predict_schedules(
         if asked.law is not None:
             law, evidence = await _stored_law(asked.law, principal, services)
             found = await asyncio.to_thread(
-                predict_by, law, evidence, asked.all_candidates(), asked.reference
+                predict_by, law, evidence, asked.all_candidates(), asked.reference, asked.tune
             )
         else:
             curves = await _curves(asked, principal, services)
-            # A fit takes a second or two: not on the loop that takes reports.
+            # A fit takes a second or two, and making schedules some more: not on the loop that takes reports.
             found = await asyncio.to_thread(
-                predict, curves, asked.all_candidates(), asked.reference
+                predict, curves, asked.all_candidates(), asked.reference, asked.tune
             )
     except (LawNotFitted, ValueError) as error:
         raise _not_fitted(str(error)) from error

@@ -4,9 +4,12 @@ import tracemalloc
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from pacesetter.schedules import Schedule
+from pacesetter_search.laws.choice import TUNABLE
 
-from tests.service.http.curves import BODIES, PEAK, STEPS, curve, schedule, truth
+from tests.service.http.curves import BODIES, PEAK, STEPS, TRUE, curve, schedule, truth
 from tests.service.http.support import began, register, rows, send
 from tests.service.http.test_bad_input import problem_of
 
@@ -76,6 +79,60 @@ async def test_the_usual_schedules_are_compared_where_none_is_named(
     (cosine,) = [one for one in found["candidates"] if one["name"] == "cosine"]
     assert cosine["gain"] == 0.0
     body["usual"] = {"steps": 100, "base_lr": PEAK, "warmup": 100}
+    problem_of(await client.post("/v1/predictions", json=body), 422, "INVALID_REQUEST")
+
+
+async def test_schedules_are_made_for_the_law_where_that_is_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    usual: dict[str, Any] = {"steps": STEPS, "base_lr": PEAK, "warmup": 150}
+    body: dict[str, Any] = {
+        "curves": [curve("constant"), curve("cosine")],
+        "reference": "cosine",
+    }
+    plain = (await client.post("/v1/predictions", json={**body, "usual": usual})).json()
+    asked = {**body, "usual": {**usual, "tune": True}}
+    reply = await client.post("/v1/predictions", json=asked)
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert plain["tuned"] == []
+    assert found["candidates"] == plain["candidates"]
+    made = {one["name"]: one for one in found["tuned"]}
+    assert set(made) == {"free", *(f"{family}, tuned" for family in TUNABLE)}
+    assert [one["rank"] for one in made.values()] == sorted(one["rank"] for one in made.values())
+    # What a law promises what was made for it is no evidence: a place and a shrunken gain are all that is said.
+    assert not any("loss" in name for one in made.values() for name in one)
+    assert found["tuned"][0]["rank"] == 1
+    cosine = float(truth("cosine")[1][-1])
+    for one in made.values():
+        rates = PEAK * Schedule.model_validate(one["schedule"]).over(np.arange(float(STEPS)))
+        if one["schedule"]["unit"] == "absolute":
+            rates = rates / PEAK
+        true = (cosine - float(TRUE.predict(rates).mean[0])) / cosine
+        assert abs(one["gain"] - 0.46 * true) < 3e-3, one["name"]
+        assert rates.max() < 1.001 * PEAK
+    wsd = made["wsd linear, tuned"]
+    assert wsd["schedule"]["body"]["cooldown"] == pytest.approx(wsd["parameters"]["cooldown"])
+    assert 0.05 <= wsd["parameters"]["cooldown"] <= 0.9
+    assert any("nobody has run" in each for each in made["free"]["warnings"])
+
+
+async def test_nothing_is_made_outside_of_what_was_fitted(client: httpx.AsyncClient) -> None:
+    usual = {"steps": STEPS, "base_lr": 3 * PEAK, "warmup": 150, "tune": True}
+    body: dict[str, Any] = {
+        "curves": [curve("constant"), curve("cosine")],
+        "usual": usual,
+        "candidates": {"free": CANDIDATES["wsd"]},
+    }
+    found = (await client.post("/v1/predictions", json=body)).json()
+    assert found["tuned"] == []
+    assert "above the largest fitted rate" in found["refused"]["rex, tuned"]
+    assert "a candidate has this name" in found["refused"]["free"]
+    body["usual"] = {**usual, "base_lr": PEAK, "steps": 17 * STEPS}
+    found = (await client.post("/v1/predictions", json=body)).json()
+    assert found["tuned"] == []
+    assert "more than 16 times" in found["refused"]["tune"]
+    body["usual"] = {**usual, "steps": 1_000_001}
     problem_of(await client.post("/v1/predictions", json=body), 422, "INVALID_REQUEST")
 
 

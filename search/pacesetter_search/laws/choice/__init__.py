@@ -1,6 +1,6 @@
 """Which schedule to run, by a law: ranks, tuned families and a free shape, and what to do now in a running job."""
 
-from pacesetter_search.laws.choice.every import Choice, choose
+from pacesetter_search.laws.choice.every import Choice, choose, makers
 from pacesetter_search.laws.choice.free import optimise_free
 from pacesetter_search.laws.choice.ranking import (
     SHRINK,
@@ -37,6 +37,7 @@ __all__ = [
     "decay_now",
     "drop_for",
     "learning_rates",
+    "makers",
     "optimise_family",
     "optimise_free",
     "rank_schedules",

@@ -1,14 +1,15 @@
 """Everything that a law can say of a length and a peak: families, tuned families and a free shape, in one order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pacesetter.schedules import Schedule
 
 from pacesetter_search.laws.base import FittedLaw
 from pacesetter_search.laws.choice.free import optimise_free
 from pacesetter_search.laws.choice.ranking import Ranking, rank_under
-from pacesetter_search.laws.choice.tuning import TUNABLE, optimise_family
+from pacesetter_search.laws.choice.tuning import TUNABLE, Tuned, optimise_family
 from pacesetter_search.laws.choice.zoo import learning_rates, zoo
 
 FREE = "free"
@@ -61,12 +62,29 @@ def choose(
         ValueError: The peak lies above what was fitted, the warm-up leaves nothing of the length, or a name is unknown.
     """
     schedules = zoo(steps, base_lr, warmup)
-    for family in TUNABLE if families is None else families:
-        tuned = optimise_family(law, family, steps, base_lr, warmup)
-        schedules[f"{family}{TUNED}"] = tuned.schedule
-    if free:
-        schedules[FREE] = optimise_free(law, steps, base_lr, warmup).schedule
+    wanted = makers(steps, base_lr, warmup, families=families, free=free)
+    schedules |= {name: make(law).schedule for name, make in wanted.items()}
     rates = {name: learning_rates(each, base_lr) for name, each in schedules.items()}
     ranking = rank_under(law, rates, reference=reference)
     kept = {name: each for name, each in schedules.items() if name not in ranking.refused}
     return Choice(ranking, kept)
+
+
+def makers(
+    steps: int,
+    base_lr: float,
+    warmup: int = 0,
+    *,
+    families: Sequence[str] | None = None,
+    free: bool = True,
+) -> dict[str, Callable[[FittedLaw], Tuned]]:
+    """Return what makes a schedule for a law, by the name that it has among candidates. Arguments as :func:`choose`."""
+    found: dict[str, Callable[[FittedLaw], Tuned]] = {
+        f"{family}{TUNED}": partial(
+            optimise_family, family=family, steps=steps, base_lr=base_lr, warmup=warmup
+        )
+        for family in (TUNABLE if families is None else families)
+    }
+    if free:
+        found[FREE] = partial(optimise_free, steps=steps, base_lr=base_lr, warmup=warmup)
+    return found

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from pacesetter.errors import ScheduleError
 from pacesetter.schedules import WSD, CooldownShape, Schedule, convex_bound
 from pacesetter.schedules.cooldowns import cooldown_over
-from pacesetter.schedules.horizon import extend, join
+from pacesetter.schedules.horizon import extend, for_budget, join
 
 from pacesetter_search.laws.base import FittedLaw
 from pacesetter_search.laws.choice.ranking import (
@@ -20,7 +20,6 @@ from pacesetter_search.laws.choice.ranking import (
     outside,
     placed,
 )
-from pacesetter_search.laws.choice.zoo import learning_rates
 from pacesetter_search.laws.curves import FloatArray
 
 FACTORS = (1.5, 2.0, 3.0)
@@ -81,14 +80,16 @@ def decay_now(
     lengths: Sequence[int],
     *,
     shape: CooldownShape = "linear",
+    stride: int = 1,
 ) -> DecayOutlook:
     """Return what decaying to zero from here on would give, for each length of the decay.
 
     Args:
         law: In steps of the job.
-        lrs_so_far: (steps,) learning rates that were run, in the unit of the fitted curves.
+        lrs_so_far: (ceil(steps / stride),) learning rates that were run, in the unit of the fitted curves.
         lengths: Steps of each decay.
         shape: Of the decay.
+        stride: Steps that one of these rates stands for: of a long run not every one is looked at.
 
     Raises:
         ValueError: Nothing was run, the rate is zero here, or a length is not above zero.
@@ -101,19 +102,21 @@ def decay_now(
     if not lengths or min(lengths) <= 0:
         raise ValueError(f"decays over {list(lengths)} steps are none; give lengths above zero")
     level = float(before[-1])
-    now = final(law, before)
+    coarse = law.thinned(stride)
+    now = final(coarse, before)
     ways: list[DecayNow] = []
     warnings: dict[str, None] = {}
     for length in lengths:
-        tail = level * cooldown_over(shape, EXPONENTIAL_END)(np.arange(length) / length)
+        count = max(1, round(length / stride))
+        tail = level * cooldown_over(shape, EXPONENTIAL_END)(np.arange(count) / count)
         decayed = np.concatenate([before, tail])
-        end = final(law, decayed)
-        held = float(final(law, np.append(before, np.full(length, level))).mean[0])
+        end = final(coarse, decayed)
+        held = float(final(coarse, np.append(before, np.full(count, level))).mean[0])
         gain = SHRINK * (held - float(end.mean[0])) / held
         ways.append(DecayNow(length, float(end.mean[0]), float(end.sd[0]), held, gain))
-        for doubt in doubts(law, {f"a decay over {length:,} steps": decayed}):
+        for doubt in doubts(coarse, {f"a decay over {length:,} steps": decayed}):
             warnings[doubt] = None
-        if length < SHORTEST_TAIL * decayed.size:
+        if count < SHORTEST_TAIL * decayed.size:
             warnings[f"a decay over {length:,} steps is shorter than any that was measured"] = None
     return DecayOutlook(
         float(now.mean[0]), float(now.sd[0]), tuple(ways), (*law.warnings, *warnings)
@@ -126,12 +129,16 @@ def compare_extensions(
     base_lr: float,
     at: int,
     factors: Sequence[float] = FACTORS,
+    *,
+    total: int | None = None,
+    lrs_so_far: ArrayLike | None = None,
+    stride: int = 1,
 ) -> tuple[Extension, ...]:
     """Return what a longer budget would end with, by every way to get there from where the run stands.
 
     A WSD schedule before its cooldown may keep its rate and cool down for longer (:func:`cooldown_for`, or from here on
     where that would have begun), or drop its rate where the old cooldown would have begun and keep the share
-    (:func:`drop_for`). Any schedule may go on as :func:`pacesetter.schedules.horizon.extend` says by itself.
+    (:func:`drop_for`). Any schedule may go on as :func:`pacesetter.schedules.horizon.for_budget` says by itself.
 
     Args:
         law: In steps of the job.
@@ -139,21 +146,38 @@ def compare_extensions(
         base_lr: Of what its multipliers are, in the unit of the fitted curves.
         at: Where the run stands.
         factors: How many times as long.
+        total: Position at which the run is to end; None: with the schedule.
+        lrs_so_far: (ceil(at / stride),) learning rates that were run from position 0 on; None: those of the schedule,
+            from its zero on.
+        stride: Steps that one rate stands for.
 
     Raises:
         ValueError: A factor is not above 1.
     """
+    first = schedule.zero if lrs_so_far is None else 0
+    end = schedule.end if total is None else total
+    scale = 1.0 if schedule.unit == "absolute" else base_lr
+    before = (
+        scale * values_over(schedule, first, at, stride)
+        if lrs_so_far is None
+        else np.asarray(lrs_so_far, dtype=np.float64)
+    )
+    coarse = law.thinned(stride)
     found = []
     for factor in factors:
         if not factor > 1.0:
             raise ValueError(f"{factor:g} times the length is no extension; give factors above 1")
-        schedules, refused = _ways(schedule, at, factor)
-        rates = {name: learning_rates(each, base_lr) for name, each in schedules.items()}
+        later = first + round(factor * (end - first))
+        schedules, refused = _ways(schedule, at, first, (end, later))
+        rates = {
+            name: np.append(before, scale * values_over(each, at, later, stride))
+            for name, each in schedules.items()
+        }
         refused |= {
-            name: why for name, each in rates.items() if (why := outside(law, each)) is not None
+            name: why for name, each in rates.items() if (why := outside(coarse, each)) is not None
         }
         kept = {name: each for name, each in rates.items() if name not in refused}
-        finals = {name: final(law, each) for name, each in kept.items()}
+        finals = {name: final(coarse, each) for name, each in kept.items()}
         losses = {name: (float(f.mean[0]), float(f.sd[0])) for name, f in finals.items()}
         found.append(
             Extension(
@@ -161,10 +185,16 @@ def compare_extensions(
                 placed(losses, AS_IT_IS),
                 {name: schedules[name] for name in kept},
                 refused,
-                (*law.warnings, *doubts(law, kept)),
+                (*law.warnings, *doubts(coarse, kept)),
             )
         )
     return tuple(found)
+
+
+def values_over(schedule: Schedule, start: int, end: int, stride: int) -> FloatArray:
+    """Return the values of a schedule from ``start`` to before ``end``, one for every ``stride`` positions."""
+    places = np.arange(start, end, stride, dtype=np.float64) + 0.5 * (stride - 1)
+    return schedule.over(np.minimum(places, end - 1.0))
 
 
 def cooldown_for(factor: float, cooldown: float = 0.2) -> float:
@@ -208,15 +238,22 @@ def drop_for(factor: float, cooldown: float = 0.2) -> float:
     return _root(off, lowest, 1.0)
 
 
-def _ways(schedule: Schedule, at: int, factor: float) -> tuple[dict[str, Schedule], dict[str, str]]:
-    """Return schedules by how they were made, and why others could not be."""
-    length = round(factor * schedule.length)
-    made: dict[str, Callable[[], Schedule]] = {AS_IT_IS: lambda: extend(schedule, length, at)}
+def _ways(
+    schedule: Schedule, at: int, first: int, ends: tuple[int, int]
+) -> tuple[dict[str, Schedule], dict[str, str]]:
+    """Return schedules to the later of two ends by how they were made, and why others could not be."""
+    end, later = ends
+    made: dict[str, Callable[[], Schedule]] = {
+        AS_IT_IS: lambda: for_budget(schedule, later, at, before=end)
+    }
     body = schedule.body
-    if isinstance(body, WSD):
-        left = schedule.zero + length - max(at, schedule.zero + schedule.extent.warmup)
-        share = min(cooldown_for(factor, body.cooldown), left / length)
-        made[LONGER] = lambda: extend(schedule, length, at, cooldown=share)
+    if isinstance(body, WSD) and schedule.end == end:
+        length, factor = later - schedule.zero, (later - first) / (end - first)
+        # The rule is about the whole run, and the share about what a schedule covers of it.
+        share = body.cooldown * schedule.length / (end - first)
+        wanted = cooldown_for(factor, share) * (later - first) / length
+        left = later - max(at, schedule.zero + schedule.extent.warmup)
+        made[LONGER] = lambda: extend(schedule, length, at, cooldown=min(wanted, left / length))
         made[TWO_STAGES] = lambda: _two_stages(schedule, body, length, at, factor)
     found: dict[str, Schedule] = {}
     refused: dict[str, str] = {}

@@ -153,3 +153,57 @@ def test_other_families_go_on_as_the_horizon_tools_say() -> None:
     assert [one.name for one in found.ways] == ["as it is"]
     with pytest.raises(ValueError, match="give factors above 1"):
         compare_extensions(ensemble(), PLAN, PEAK, 1000, (1.0,))
+
+
+def test_a_rate_may_stand_for_several_steps() -> None:
+    before = learning_rates(PLAN, PEAK)[:2500]
+    coarse = before.reshape(-1, 5).mean(axis=1)
+    for fine, rough in zip(
+        decay_now(ensemble(), before, [500, 50]).ways,
+        decay_now(ensemble(), coarse, [500, 50], stride=5).ways,
+        strict=True,
+    ):
+        assert rough.length == fine.length
+        assert rough.loss == pytest.approx(fine.loss, rel=5e-4)
+        assert rough.held == pytest.approx(fine.held, rel=5e-4)
+    (fine_twice,) = compare_extensions(ensemble(), PLAN, PEAK, 2500, (2.0,))
+    (rough_twice,) = compare_extensions(ensemble(), PLAN, PEAK, 2500, (2.0,), stride=5)
+    assert rough_twice.schedules == fine_twice.schedules
+    assert [way.name for way in rough_twice.ways] == [way.name for way in fine_twice.ways]
+    for one, other in zip(rough_twice.ways, fine_twice.ways, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=5e-4)
+    words = decay_now(ensemble(), coarse, [50], stride=5).warnings
+    assert words == ("a decay over 50 steps is shorter than any that was measured",)
+
+
+def test_what_was_run_counts_and_not_what_the_schedule_would_have_run() -> None:
+    """A plateau at half of the rate that took over at 2000: its law sees the steps before it as they were."""
+    at = 2500
+    plan = Schedule(zero=2000, length=STEPS - 2000, peak=0.5, body=WSD(cooldown=0.4))
+    before = np.append(learning_rates(PLAN, PEAK)[:2000], np.full(500, 0.5 * PEAK))
+    (found,) = compare_extensions(
+        ensemble(), plan, PEAK, at, (1.5,), total=STEPS, lrs_so_far=before
+    )
+    end = round(1.5 * STEPS)
+    assert len(found.ways) == 3
+    for way in found.ways:
+        schedule = found.schedules[way.name]
+        assert schedule.end == end
+        rest = PEAK * schedule.over(np.arange(at, end, dtype=np.float64))
+        assert way.loss == pytest.approx(float(ensemble().predict(np.append(before, rest)).mean[0]))
+    # The cooldown was .2 of the whole run, so that it becomes what the rule says of the whole longer one.
+    longer = found.schedules["longer cooldown"]
+    assert isinstance(longer.body, WSD)
+    assert longer.body.cooldown * longer.length == pytest.approx(cooldown_for(1.5) * end)
+
+
+def test_a_schedule_without_an_end_goes_on_to_the_longer_one() -> None:
+    held = Schedule(length=STEPS, body=WSD(cooldown=0.2)).model_copy(update={"length": 2 * STEPS})
+    before = learning_rates(held, PEAK)[:1000]
+    (found,) = compare_extensions(
+        ensemble(), held, PEAK, 1000, (1.5,), total=STEPS, lrs_so_far=before
+    )
+    # It was to be cut off on its plateau: only how it goes on is known, and no cooldown to make longer.
+    (way,) = found.ways
+    rates = learning_rates(held, PEAK)[: round(1.5 * STEPS)]
+    assert way.loss == pytest.approx(float(ensemble().predict(rates).mean[0]))
