@@ -48,8 +48,10 @@ TARGET = pacesetter.Target(family=FAMILY, regime="pretrain", batch_tokens=BATCH 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train everything, and print the table."""
-    given = arguments(__doc__).parse_args(argv)
-    steps = STEPS // 3 if given.quick else STEPS
+    parser = arguments(__doc__)
+    parser.add_argument("--steps", type=int, help="of the budget before it grows")
+    given = parser.parse_args(argv)
+    steps = given.steps or (STEPS // 3 if given.quick else STEPS)
     seeds = list(range(300, 301 if given.quick else 303))
     report = Report("law_strategy", seeds=seeds)
     with controller():
@@ -122,7 +124,7 @@ def teach(steps: int) -> None:
     with httpx.Client(base_url=os.environ["PACESETTER_URL"]) as api:
         while time.monotonic() < deadline:
             laws = api.get("/v1/laws", params={"family": FAMILY}).raise_for_status().json()["laws"]
-            if any(law["law"] and len(law["evidence"]) == len(FAMILY_BODIES) for law in laws):
+            if any(law["fitted"] and len(law["evidence"]) == len(FAMILY_BODIES) for law in laws):
                 return
             time.sleep(0.5)
     raise RuntimeError(f"no law of the family within {LAW_SECONDS:g} s: {laws}")
