@@ -138,7 +138,10 @@ async def test_a_job_that_cannot_be_steered_is_refused_with_those_that_can(
         await controller.register(spec(capabilities=Capabilities()))
     assert error.value.code == "STRATEGY_CANNOT_STEER"
     assert error.value.obstacles == ("it probes, and the job cannot roll back",)
-    assert error.value.fitting == ("fixed", "greedy", "halving", "manual", "slow_fixed")
+    assert error.value.fitting == (
+        *("fixed", "greedy", "halving", "manual", "remembering"),
+        "slow_fixed",
+    )
     assert (await controller.list_jobs()).items == ()
 
 
