@@ -105,11 +105,6 @@ def _across_shapes(ended: Sequence[RunRecord]) -> list[Lead]:
     return leads
 
 
-def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
-    """Return what runs of one kind say of best peaks."""
-    return [best for lead in leads_of(records) if (best := lead.best()) is not None]
-
-
 def first_of(leads: Iterable[Lead], most: int) -> list[Remembered]:
     """Return the best peaks that the first of ``leads`` tell, so many at most."""
     told = (best for lead in leads if (best := lead.best()) is not None)

@@ -1,10 +1,12 @@
 """Runs of a family whose best peak is known, as they would have been recorded."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pacesetter.protocol import Objective, Workload
 from pacesetter_search.memory import FoundPeak, RunRecord
+from pacesetter_search.memory.optima import Remembered, leads_of
 
 PARAMETERS, BATCH = 50_000.0, 512.0
 
@@ -51,3 +53,8 @@ def found(number: int, tokens: float = 2.0**19, sd: float = 0.3, **given: Any) -
     parameters = given.get("parameters", PARAMETERS)
     peak = FoundPeak(share=1 / 16, log2_lr=best(parameters, tokens / 16.0), sd=sd)
     return record(number, tokens=tokens, found=(peak,), **given)
+
+
+def optima_of(records: Sequence[RunRecord]) -> list[Remembered]:
+    """Return all that runs of one kind say of best peaks."""
+    return [best for lead in leads_of(records) if (best := lead.best()) is not None]

@@ -7,9 +7,9 @@ import pytest
 from pacesetter.protocol import Objective, Workload
 from pacesetter_search.memory import FoundPeak, RunRecord
 from pacesetter_search.memory.kinds import Kind, class_of
-from pacesetter_search.memory.optima import AHEAD_SD, SHAPES_SD, optima_of
+from pacesetter_search.memory.optima import AHEAD_SD, SHAPES_SD
 
-from tests.search.memory.runs import BATCH, PARAMETERS, found, record
+from tests.search.memory.runs import BATCH, PARAMETERS, found, optima_of, record
 
 
 def bowl(log2_lr: float, best: float = -7.0, cost: float = 0.02) -> float:

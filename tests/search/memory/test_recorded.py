@@ -16,13 +16,12 @@ from pacesetter_search.memory.optima import (
     SAME_SHAPE,
     first_of,
     leads_of,
-    optima_of,
 )
 from pacesetter_search.memory.prior import nearest
 from pacesetter_search.transfer import Optimum
 from pacesetter_search.transfer.sweeps import best_peak
 
-from tests.search.memory.runs import BATCH, PARAMETERS, found, record
+from tests.search.memory.runs import BATCH, PARAMETERS, found, optima_of, record
 
 LANGUAGE = Kind("pretrain", "adam", "standard", "min loss")
 

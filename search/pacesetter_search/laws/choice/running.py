@@ -173,22 +173,29 @@ def compare_extensions(
             name: np.append(before, scale * values_over(each, at, later, stride))
             for name, each in schedules.items()
         }
-        refused |= {
-            name: why for name, each in rates.items() if (why := outside(coarse, each)) is not None
-        }
-        kept = {name: each for name, each in rates.items() if name not in refused}
-        finals = {name: final(coarse, each) for name, each in kept.items()}
-        losses = {name: (float(f.mean[0]), float(f.sd[0])) for name, f in finals.items()}
-        found.append(
-            Extension(
-                factor,
-                placed(losses, AS_IT_IS),
-                {name: schedules[name] for name in kept},
-                refused,
-                (*law.warnings, *doubts(coarse, kept)),
-            )
-        )
+        found.append(_extension(coarse, factor, schedules, rates, refused))
     return tuple(found)
+
+
+def _extension(
+    law: FittedLaw,
+    factor: float,
+    schedules: Mapping[str, Schedule],
+    rates: Mapping[str, FloatArray],
+    refused: Mapping[str, str],
+) -> Extension:
+    """Return the ways to one longer budget in their order, those outside of what was fitted refused."""
+    beyond = {name: why for name, each in rates.items() if (why := outside(law, each)) is not None}
+    kept = {name: each for name, each in rates.items() if name not in beyond}
+    finals = {name: final(law, each) for name, each in kept.items()}
+    losses = {name: (float(f.mean[0]), float(f.sd[0])) for name, f in finals.items()}
+    return Extension(
+        factor,
+        placed(losses, AS_IT_IS),
+        {name: schedules[name] for name in kept},
+        {**refused, **beyond},
+        (*law.warnings, *doubts(law, kept)),
+    )
 
 
 def values_over(schedule: Schedule, start: int, end: int, stride: int) -> FloatArray:
