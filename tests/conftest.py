@@ -12,8 +12,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from pacesetter_service.database import migrate, open_store
 from sqlalchemy import make_url
+
+# Properties try the same examples on every run; HYPOTHESIS_PROFILE=default looks for others.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _numbers = itertools.count()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pacesetter
 import pytest
 
-from tests.faults.harness import ControllerProcess
+from tests.faults.harness import ControllerProcess, eventually
 from tests.protocol.test_budgets import set_budget
 from tests.protocol.training import BASE, Training
 from tests.service.http.curves import upload
@@ -14,6 +14,7 @@ from tests.service.http.curves import upload
 STEPS, LONGER, BATCH = 600, 900, 32.0
 PARAMETERS = 8320  # of the training's model
 TARGET = pacesetter.Target(family="planned lines", batch_tokens=BATCH, regime="finetune")
+FIRST_DECISION = int(0.3 * STEPS)
 DEADLINE_SECONDS = 60.0
 
 
@@ -42,10 +43,20 @@ def said(controller: ControllerProcess, training: Training) -> list[dict[str, An
     return [event["body"] for event in controller.events(training.job, "decision")]
 
 
+def decisions(controller: ControllerProcess, training: Training) -> list[dict[str, Any]]:
+    """Return the numbers behind every decision on the rest of the schedule so far."""
+    codes = ("changed", "keep_your_schedule")
+    return [body["numbers"] for body in said(controller, training) if body["code"] in codes]
+
+
 def test_a_job_is_told_its_familys_law_and_asks_it_at_every_decision(
     controller: ControllerProcess, law_id: str
 ) -> None:
     training = Training(controller, STEPS, strategy="law", target=TARGET)
+    training.step_until(lambda: training.run.position > FIRST_DECISION, most=STEPS)
+    # A training of a second is over before the laws of its own curve are fitted: hold it until they were asked.
+    decided = eventually(lambda: decisions(controller, training), what="a decision")
+    assert all(law_id in numbers["laws"] for numbers in decided)
     training.finish_training()
     result = training.run.finish()
     assert (result.position, result.fallbacks) == (STEPS, 0)
@@ -53,13 +64,6 @@ def test_a_job_is_told_its_familys_law_and_asks_it_at_every_decision(
     assert [one["id"] for one in registered["body"]["priors"]["laws"]] == [law_id]
     codes = [body["code"] for body in said(controller, training)]
     assert codes[0] == "remembered"
-    decided = [
-        body["numbers"]
-        for body in said(controller, training)
-        if body["code"] in ("changed", "keep_your_schedule")
-    ]
-    assert decided
-    assert all(law_id in numbers["laws"] for numbers in decided)
     line = training.main_line()
     assert sorted(line) == list(range(STEPS))
     # Nothing is probed, and no rate lies above the highest that the base schedule has.

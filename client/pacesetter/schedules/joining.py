@@ -1,9 +1,10 @@
 """Puts schedules one after another, and changes them: what the horizon tools are made of."""
 
+import math
 from typing import Any
 
 from pacesetter.errors import ScheduleError
-from pacesetter.schedules.joined import Joined, JoinedPiece
+from pacesetter.schedules.joined import JUMP, Joined, JoinedPiece
 from pacesetter.schedules.linear import Linear
 from pacesetter.schedules.parse import parse_schedule
 from pacesetter.schedules.schedule import Schedule, Warmup
@@ -16,7 +17,8 @@ def join(first: Schedule, second: Schedule, at: int, *, continuous: bool = True)
         first: Gives the zero. Where it is joined itself, its pieces are taken over.
         second: Placed by its own zero; its warm-up, if any, counts from there.
         at: Main-line position after the zero of ``first`` and before the end of ``second``.
-        continuous: Whether a jump at ``at`` is an error; if not, the seam is declared a jump.
+        continuous: Whether a jump at ``at`` is an error; if not, the seam is declared a jump. Where ``first`` is
+            declared to jump there itself, ``second`` may go on from after the jump.
 
     Raises:
         ScheduleError: They jump where they are to be continuous, their units differ, or ``at`` leaves nothing of one.
@@ -35,9 +37,19 @@ def join(first: Schedule, second: Schedule, at: int, *, continuous: bool = True)
     following = pieces_of(second, first.zero)
     ends = [*(piece.start for piece in following[1:]), second.end - first.zero]
     following = [piece for piece, end in zip(following, ends, strict=True) if end > seam]
-    declared = "continuous" if continuous else "jump"
+    declared = (
+        "continuous" if continuous and not _goes_on_after_a_jump(first, second, at) else "jump"
+    )
     following[0] = following[0].model_copy(update={"start": seam, "seam": declared})
     return assembled(first, [*pieces, *following], second.end - first.zero)
+
+
+def _goes_on_after_a_jump(first: Schedule, second: Schedule, at: int) -> bool:
+    """Return whether ``first`` jumps at ``at``, to where ``second`` goes on."""
+    there = (
+        piece.seam for piece in pieces_of(first, first.zero)[1:] if piece.start == at - first.zero
+    )
+    return "jump" in there and math.isclose(first.at(at), second.at(at), rel_tol=JUMP)
 
 
 def pieces_of(schedule: Schedule, zero: int) -> list[JoinedPiece]:

@@ -104,6 +104,21 @@ def test_of_a_joined_schedule_the_last_piece_is_shortened() -> None:
     assert values(shorter, 399, 450, 500, 550, 600) == pytest.approx([1.0, 0.875, 0.75, 0.375, 0.0])
 
 
+@pytest.mark.parametrize("level", [1.0, 0.5])
+def test_a_joined_schedule_is_cut_short_right_after_a_jump(level: float) -> None:
+    first = Schedule(length=200, body=Linear())
+    second = Schedule(zero=190, length=110, peak=level, body=Linear())
+    third = Schedule(zero=250, length=200, body=Linear())
+    restarts = join(join(first, second, 190, continuous=False), third, 250, continuous=False)
+
+    cut = shorten(restarts, 200, 190)
+
+    assert (cut.end, cut.at(200)) == (200, 0.0)
+    assert values(cut, 189, 190, 195) == pytest.approx([11 / 200, level, level / 2])
+    with pytest.raises(ScheduleError, match="pieces jump"):
+        join(restarts, Schedule(zero=190, length=10, peak=0.75 * level), 190)
+
+
 def test_a_joined_schedule_leaves_its_plateau_earlier() -> None:
     trunk = Schedule(length=1000, warmup=RISE, body=Constant())
     decayed = join(trunk, Schedule(zero=800, length=200, body=Linear()), 800)
@@ -163,7 +178,7 @@ def test_a_rate_of_zero_cannot_go_on() -> None:
         for_budget(run_out, 600, 600, before=1000)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     drawn=schedules(longest=3000, shortest=60),
     start=st.integers(0, 100),

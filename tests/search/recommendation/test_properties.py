@@ -13,7 +13,7 @@ from pacesetter_search.transfer.hinge import hinge_batch
 
 from tests.search.recommendation.cases import best_at, bowl, run, target, width_of
 
-quick = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+quick = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 
 sizes = st.floats(25.0, 33.0).map(lambda place: 2.0**place)
 ratios = st.floats(2.0, 8.0).map(lambda place: 2.0**place)

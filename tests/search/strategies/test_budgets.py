@@ -123,7 +123,7 @@ moments = st.tuples(st.integers(0, 3 * TOTAL), st.integers(30, 4 * TOTAL))
 
 
 @pytest.mark.parametrize("name", FOLLOWING)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     changes=st.lists(moments, min_size=1, max_size=6).map(sorted),
     body=st.sampled_from(BODIES),

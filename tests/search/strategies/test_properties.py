@@ -266,7 +266,7 @@ class WildLosses(NoisyQuadratic):
 
 
 @pytest.mark.parametrize("kind", ["hypergradient", "refinement", "snr", "stage", "horizon", "law"])
-@some(12)
+@some(6)
 @given(
     level=st.floats(-10.0, 1e6),
     trend=st.floats(-1e3, 1e3),

@@ -71,6 +71,8 @@ class SimulatedJob:
     received: dict[int, Segment] = field(default_factory=dict)
     sent: list[Report] = field(default_factory=list)
     ledger: dict[str, int] = field(default_factory=lambda: {"main_steps": 0, "probe_steps": 0})
+    patience: float = 60.0
+    """Seconds that it waits for an answer by the stream."""
 
     async def start(self, *, project: str = "default") -> "SimulatedJob":
         """Register, and say where the session begins."""
@@ -86,7 +88,7 @@ class SimulatedJob:
             "deadly",
         ):
             # A slow strategy on a busy machine: the first segments come by the stream.
-            await self.controller.wait_segments(self.job, 0, 60.0, self.session)
+            await self.controller.wait_segments(self.job, 0, self.patience, self.session)
             self._receive((await self.controller.segments_after(self.job, self.session)).segments)
         resumed = registered.registration.session_number > 1
         reply = await self.send(
@@ -233,7 +235,7 @@ class SimulatedJob:
 
     async def _wait_for_answer(self) -> None:
         if self.pending is None:
-            await self.controller.wait_segments(self.job, self.seen, 60.0, self.session)
+            await self.controller.wait_segments(self.job, self.seen, self.patience, self.session)
             await self.poll()
         if self.pending is None:
             mains = [s for s in self.received.values() if s.kind == "main"]

@@ -24,6 +24,7 @@ from pacesetter_service.planning.messages import PlanRequest
 
 from tests.service.domain.budgets import (
     events,
+    job_spec,
     restarted,
     started,
 )
@@ -250,7 +251,8 @@ async def test_what_was_planned_for_a_budget_that_was_taken_back_is_not_sent(
     open_controller: Open,
 ) -> None:
     controller = await open_controller(replace(OPTIONS, planning=False))
-    job = await started(controller, "slow_fixed", until=0)
+    # Nothing plans here, so there is no answer to wait for.
+    job = await SimulatedJob(controller, job_spec("slow_fixed"), patience=0.0).start()
     store, registry = controller._store, controller._registry
 
     def asked(tx: Transaction) -> PlanRequest | None:

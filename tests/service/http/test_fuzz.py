@@ -22,7 +22,7 @@ Operation: TypeAlias = "schemathesis.APIOperation[Any, Any, Any, Any]"
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-EXAMPLES = 12
+EXAMPLES = 8
 """Per operation and kind of data; with some twenty operations a few hundred requests a database."""
 
 
