@@ -1,10 +1,12 @@
 """The ways a job may go on from where it stands, none above the highest rate it was given."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from pacesetter.schedules import WSD, Cosine, Linear, Schedule
 from pacesetter.schedules.families import AnyFamily
+from pacesetter.schedules.horizon import join
 
 from pacesetter_search.contract import JobFacts
 from pacesetter_search.strategies.horizon.candidates import (
@@ -28,7 +30,8 @@ COOLDOWNS = (0.2, 0.4, 0.6, 0.8)
 """Shares of what is left."""
 
 FACTORS = (1.0, 0.84, 0.71, 0.5)
-"""Of the present rate, at which a new shape begins: a rate may be lowered at once, and is never raised."""
+"""Of the rate at which a new shape begins: the highest that the line has from here on, which is the present one unless
+the budget was extended and the line warms up again. It may be lowered at once, and is never raised."""
 
 
 def ways(
@@ -53,19 +56,32 @@ def _back_to_base(job: JobFacts, line: Schedule, position: int) -> Iterator[Cand
 
 def _anew(job: JobFacts, line: Schedule, position: int, free: bool) -> Iterator[Candidate]:
     """Yield the rest in other shapes, and the line itself lower."""
-    rest, level = job.budget.total - position, line.at(position)
-    if rest <= 0 or level <= 0.0:
+    end = job.budget.total
+    if end <= position or line.at(position) <= 0.0:
         return
+    crest = _crest(line, position, end)
     for factor in FACTORS:
+        lower = line.model_copy(update={"peak": line.peak * factor})
         if factor < 1.0:
-            lower = line.model_copy(update={"peak": line.peak * factor})
             yield Candidate(factor, KEPT, lower)
         if free:
-            for name, body in _shapes(rest / job.budget.total):
-                policy = Schedule(
-                    zero=position, length=rest, peak=level * factor, unit=line.unit, body=body
+            for name, body in _shapes((end - crest) / end):
+                tail = Schedule(
+                    zero=crest,
+                    length=end - crest,
+                    peak=lower.at(crest),
+                    unit=line.unit,
+                    body=body,
                 )
+                policy = tail if crest == position else join(lower, tail, crest)
                 yield Candidate(factor, name, policy)
+
+
+def _crest(line: Schedule, position: int, end: int) -> int:
+    """Return where the line is highest from ``position`` on: there, unless it was extended and warms up again."""
+    bends = (math.ceil(mark) for mark in line.breakpoints() if position < mark < end - 1)
+    places = [position, *bends]
+    return places[int(np.argmax(line.over(np.array(places, dtype=np.float64))))]
 
 
 def _shapes(left: float) -> Iterator[tuple[str, AnyFamily]]:
