@@ -32,6 +32,8 @@ FAMILY = "bytes"
 FAMILY_SEED = 299
 FAMILY_BODIES: tuple[AnyFamily, ...] = (Cosine(), WSD(cooldown=0.2))
 LAW_SECONDS = 120.0
+NEARLY = 1.002
+"""Of a rate: what ends so far apart is the same. Two trainings of one seed part ways however near they begin."""
 
 DEMO = Task(
     name="demo",
@@ -71,6 +73,14 @@ def add_extensions(report: Report, steps: int, seeds: Sequence[int]) -> None:
     base = [train(DEMO, default(longer), TUNED_LR, longer, seed).B for seed in seeds]
     planned = [law(longer, seed, TARGET) for seed in seeds]
     add(report, f"planned for {longer}: loss above the base schedule's", planned, base, None)
+    same = [train(DEMO, default(longer), NEARLY * TUNED_LR, longer, seed).B for seed in seeds]
+    add(
+        report,
+        f"the base schedule for {longer} at {NEARLY:g} of its rate, above itself",
+        same,
+        base,
+        None,
+    )
     for share in SHARES:
         at = round(share * steps)
         found = [law(steps, seed, TARGET, at=at, total=longer) for seed in seeds]
