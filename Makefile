@@ -10,12 +10,13 @@ TEST_PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 2
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo bench-quality serve test check format lint types imports clean
+.PHONY: help setup demo bench-quality serve test coverage check format lint types imports clean
 
 help:
 	@echo "make demo    set up, start the service, train a real model while its learning rate is steered, show the result"
 	@echo "make bench-quality   the search against tuned references and baselines; goes on where it was stopped (about 4 h)"
-	@echo "make test    set up, run all tests with branch coverage"
+	@echo "make test    set up, run all tests"
+	@echo "make coverage   the same with branch coverage, which takes up to twice as long"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make serve   start the service on SQLite at http://127.0.0.1:8642"
 
@@ -37,6 +38,9 @@ serve: $(STAMP)
 	$(BIN)/pacesetter-server serve
 
 test: $(STAMP)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+coverage: $(STAMP)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term
 
 check: format lint types imports
