@@ -1,0 +1,52 @@
+"""Strategies of experiments, by name, and what an experiment teaches. Adding a strategy is one file and one line here.
+
+Modules are imported when they are asked for, and none imports torch or BoTorch at its top: the API process knows every
+strategy and loads no tensor library.
+"""
+
+from importlib import import_module
+
+from pacesetter.errors import PacesetterError
+
+from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
+
+_STRATEGIES = {
+    "grid": "pacesetter_search.studies.grid:Grid",
+    "random": "pacesetter_search.studies.random_search:RandomSearch",
+}
+
+STUDY_STRATEGIES = tuple(sorted(_STRATEGIES))
+"""The names of all strategies."""
+
+DEFAULT_STUDY_STRATEGY = "random"
+"""Of an experiment that names none: the one that needs nothing."""
+
+
+class UnknownStudyStrategy(PacesetterError, LookupError):
+    """No strategy of experiments has this name."""
+
+
+def get_study_strategy(name: str) -> type[StudyStrategy]:
+    """Return the strategy called ``name``.
+
+    Raises:
+        UnknownStudyStrategy: There is none; the message lists those there are.
+    """
+    if name not in _STRATEGIES:
+        raise UnknownStudyStrategy(
+            f"there is no strategy {name!r} of experiments; choose one of {', '.join(STUDY_STRATEGIES)}"
+        )
+    module, _, attribute = _STRATEGIES[name].partition(":")
+    strategy: type[StudyStrategy] = getattr(import_module(module), attribute)
+    return strategy
+
+
+__all__ = [
+    "DEFAULT_STUDY_STRATEGY",
+    "STUDY_STRATEGIES",
+    "Finished",
+    "Progress",
+    "StudyStrategy",
+    "UnknownStudyStrategy",
+    "get_study_strategy",
+]
