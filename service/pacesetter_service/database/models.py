@@ -298,7 +298,7 @@ class RecommendationRow(Base):
 
 
 class ExperimentRow(Base):
-    """Searches over proxy runs. ``revision`` counts the trials that ended; ``planned`` is the number of the last one."""
+    """Searches over proxy runs. ``revision`` counts the trials that ended, ``planned`` those that were planned."""
 
     __tablename__ = "experiments"
     __table_args__ = (
