@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pacesetter.protocol import Choice, Cost, StrategyChoice, TrialFailure
+from pacesetter.protocol import Cost, StrategyChoice, TrialFailure
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import NotFound, Refused, StrategyRefused
 from pacesetter_service.experiments.planning import AHEAD
