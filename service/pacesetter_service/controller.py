@@ -27,6 +27,7 @@ from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.experiments.remote import StudyProcess
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.service import Experiments
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
@@ -79,6 +80,8 @@ class ControllerOptions:
     """Bring the schema up to date at start."""
     registry: str = "pacesetter_search.strategies"
     """Module with ``get_strategy``, ``strategy_names`` and ``default_strategy``."""
+    studies: str = "pacesetter_search.studies"
+    """Module with ``get_study_strategy``, ``STUDY_STRATEGIES`` and ``DEFAULT_STUDY_STRATEGY``."""
     planning: bool = True
     """Start what works in the background: the planning of slow strategies, the reaper, the making of curves."""
     lost_after_seconds: float = 300.0
@@ -135,14 +138,16 @@ class Controller:
         self._recorder = CurveRecorder(
             self._store, self._registry, options.record_every_seconds, self._law_runner.wake
         )
+        studies = Studies(options.studies)
         self._studies = StudyRunner(
             self._store,
-            StudyProcess(options.plan_timeout_seconds, options.environment),
+            studies,
+            StudyProcess(options.studies, options.plan_timeout_seconds, options.environment),
             options.study_every_seconds,
             options.observe_planning,
         )
         self.experiments = Experiments(
-            self._store, self._studies, options.lease_seconds, self._recorder.wake
+            self._store, studies, self._studies, options.lease_seconds, self._recorder.wake
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)

@@ -27,7 +27,7 @@ from pacesetter_service.database.models import TrialRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict
-from pacesetter_service.experiments import planning, points, repository
+from pacesetter_service.experiments import points, repository
 from pacesetter_service.experiments.repository import find_trial, lock_experiment
 
 
@@ -98,8 +98,8 @@ def heartbeat(
     return HeartbeatReply(cancel=row.cancel_requested)
 
 
-def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> str:
-    """Store the result of a trial, and let its experiment go on; return the experiment.
+def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> str | None:
+    """Store the result of a trial; return the experiment if a trial of it ended by that.
 
     The same call again changes nothing.
 
@@ -121,7 +121,7 @@ def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None
     return _end(tx, trial, result.token, project, values, result.cost, repeated=("done",))
 
 
-def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None) -> str:
+def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None) -> str | None:
     """Note that an attempt failed: the trial waits anew where a retry may help and one is left, else it has failed.
 
     Returns and raises as :func:`finish`.
@@ -137,7 +137,7 @@ def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None
     )
 
 
-def give_back(tx: Transaction, trial: str, back: TrialReturn, project: str | None) -> str:
+def give_back(tx: Transaction, trial: str, back: TrialReturn, project: str | None) -> str | None:
     """Let a trial wait anew, as if it had not been claimed; one that was to stop is cancelled.
 
     Returns and raises as :func:`finish`.
@@ -175,7 +175,6 @@ def reap(tx: Transaction, now: datetime | None = None) -> tuple[str, ...]:
         ).all()
         for row in rows:
             tx.execute(update(TrialRow).where(TrialRow.id == row.id).values(error=_silence(row)))
-        planning.trial_ended(tx, experiment)
     return experiments
 
 
@@ -188,8 +187,8 @@ def _end(
     cost: Cost,
     *,
     repeated: tuple[str, ...],
-) -> str:
-    """Change a trial whose lease is held, which ends with it, and tell its experiment; return that.
+) -> str | None:
+    """Change a trial whose lease is held, which ends with it; return its experiment if it has ended.
 
     ``repeated`` are the statuses of a trial that says that the same call has been answered before.
     """
@@ -209,11 +208,10 @@ def _end(
         row = find_trial(tx, trial, project)
         if row.lease_token != token or row.status not in repeated:
             raise _lost(trial)
-        return experiment
+        return None
     if ended.status == "queued":
-        return experiment
+        return None
     tx.execute(update(TrialRow).where(TrialRow.id == trial).values(ended_at=utc_now()))
-    planning.trial_ended(tx, experiment)
     return experiment
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pacesetter.protocol import Cost, ExperimentSpec, TrialPlan
-from pacesetter_search.studies import Finished, StudyStrategy, get_study_strategy
+from pacesetter_search.studies import Finished, StudyStrategy
 from sqlalchemy import func, select, update
 
 from pacesetter_service.database.models import ExperimentRow, TrialRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
-from pacesetter_service.experiments import repository, strategies
+from pacesetter_service.errors import StrategyRefused
+from pacesetter_service.experiments import repository
 from pacesetter_service.experiments.repository import change_experiment, lock_experiment
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import PENDING, ExperimentStatus, TrialCounts
 
 AHEAD = 64
@@ -60,12 +62,13 @@ def check_plans(spec: ExperimentSpec, plans: Sequence[TrialPlan], most: int) -> 
             )
 
 
-def advance(tx: Transaction, experiment: str, *, most_wanted: int = 0) -> None:
+def advance(tx: Transaction, experiment: str, studies: Studies, *, most_wanted: int = 0) -> None:
     """Ask the strategy for trials if some are wanted, at once or later, and end the experiment if it is over.
 
     Args:
         tx: Where to write.
         experiment: Locked by this first.
+        studies: The strategies.
         most_wanted: Trials that a worker asked for and did not get.
     """
     row = lock_experiment(tx, experiment)
@@ -81,17 +84,22 @@ def advance(tx: Transaction, experiment: str, *, most_wanted: int = 0) -> None:
         if counts.leased == 0:
             _end(tx, experiment, "completed", f"its {spec.max_flops:g} FLOPs are spent")
         return
-    strategy = strategies.build(row.strategy, row.strategy_parameters)
+    try:
+        strategy = studies.build(row.strategy, row.strategy_parameters)
+    except StrategyRefused as error:
+        # An older release does not know it; results that come in are kept nevertheless.
+        _fail(tx, row, str(error))
+        return
     if row.sated or _needed(counts, wanted, slow=strategy.slow) == 0:
         return
     if strategy.slow:
         if row.due_since is None:
             change_experiment(tx, experiment, due_since=utc_now())
         return
-    _plan_now(tx, row, strategy)
+    _plan_now(tx, row, strategy, studies)
 
 
-def question_of(tx: Transaction, experiment: str) -> Question | None:
+def question_of(tx: Transaction, experiment: str, studies: Studies) -> Question | None:
     """Return what to ask the strategy of an experiment; None where nothing is wanted any more."""
     row = tx.execute(
         select(ExperimentRow.__table__).where(ExperimentRow.id == experiment)
@@ -99,12 +107,14 @@ def question_of(tx: Transaction, experiment: str) -> Question | None:
     if row is None or row.status != "running":
         return None
     counts, _ = repository.counts_of(tx, [experiment])[experiment]
-    slow = strategies.build(row.strategy, row.strategy_parameters).slow
+    slow = studies.type_of(row.strategy).slow
     most = _needed(counts, row.wanted, slow=slow)
     return None if row.sated or most == 0 else _question(tx, row, most)
 
 
-def commit(tx: Transaction, question: Question, plans: Sequence[TrialPlan]) -> bool:
+def commit(
+    tx: Transaction, question: Question, plans: Sequence[TrialPlan], studies: Studies
+) -> bool:
     """Queue what a strategy answered, unless the experiment was planned further or ended meanwhile; return whether.
 
     Trials that ended while the strategy thought do not make its answer void: it would never have one where trials are
@@ -126,7 +136,7 @@ def commit(tx: Transaction, question: Question, plans: Sequence[TrialPlan]) -> b
     if current and not plans and not question.pending:
         _end(tx, row.id, "completed", "its strategy plans no more trials")
     elif not current:
-        advance(tx, row.id)
+        advance(tx, row.id, studies)
     return True
 
 
@@ -134,8 +144,7 @@ def fail(tx: Transaction, question: Question, problem: str) -> None:
     """End an experiment whose strategy failed; what runs may finish."""
     row = lock_experiment(tx, question.experiment)
     if row.status == "running" and row.planned == question.planned:
-        _cancel_queued(tx, row.id)
-        _end(tx, row.id, "failed", f"its strategy {row.strategy!r} failed: {problem}")
+        _fail(tx, row, problem)
 
 
 def cancel(tx: Transaction, experiment: str, by: str) -> None:
@@ -151,11 +160,11 @@ def cancel(tx: Transaction, experiment: str, by: str) -> None:
     )
 
 
-def trial_ended(tx: Transaction, experiment: str) -> None:
+def trial_ended(tx: Transaction, experiment: str, studies: Studies) -> None:
     """Tell an experiment that one of its trials has ended."""
     row = lock_experiment(tx, experiment)
     change_experiment(tx, experiment, revision=row.revision + 1, sated=False)
-    advance(tx, experiment)
+    advance(tx, experiment, studies)
 
 
 def due_experiments(tx: Transaction) -> tuple[str, ...]:
@@ -169,12 +178,15 @@ def due_experiments(tx: Transaction) -> tuple[str, ...]:
     return tuple(rows.scalars())
 
 
-def hungry(tx: Transaction, project: str, proxies: Sequence[str], missing: int) -> tuple[str, ...]:
+def hungry(
+    tx: Transaction, project: str, studies: Studies, proxies: Sequence[str], missing: int
+) -> tuple[str, ...]:
     """Return the experiments that lack trials, oldest first.
 
     Args:
         tx: Where to read.
         project: Whose they are.
+        studies: The strategies.
         proxies: That a worker may run.
         missing: Trials that it wanted and did not get.
     """
@@ -196,14 +208,16 @@ def hungry(tx: Transaction, project: str, proxies: Sequence[str], missing: int) 
         .group_by(TrialRow.experiment)
     )
     queued = {row.experiment: row.queued for row in counted}
-    return tuple(
-        row.id for row in running if _lacks(row, TrialCounts(queued=queued.get(row.id, 0)), missing)
-    )
+    return tuple(row.id for row in running if _lacks(row, queued.get(row.id, 0), missing, studies))
 
 
-def _lacks(row: Any, counts: TrialCounts, missing: int) -> bool:
-    if not get_study_strategy(row.strategy).slow:
-        return _needed(counts, 0, slow=False) > 0
+def _lacks(row: Any, queued: int, missing: int, studies: Studies) -> bool:
+    try:
+        slow = studies.type_of(row.strategy).slow
+    except StrategyRefused:
+        return True  # `advance` says so, and ends it
+    if not slow:
+        return _needed(TrialCounts(queued=queued), 0, slow=False) > 0
     # It has been told of as many as that already: a worker that polls must not write each time.
     wanted: int = row.wanted
     return missing > wanted
@@ -216,7 +230,7 @@ def _needed(counts: TrialCounts, wanted: int, *, slow: bool) -> int:
     return AHEAD - counts.queued if counts.queued < AHEAD // 2 else 0
 
 
-def _plan_now(tx: Transaction, row: Any, strategy: StudyStrategy) -> None:
+def _plan_now(tx: Transaction, row: Any, strategy: StudyStrategy, studies: Studies) -> None:
     counts, _ = repository.counts_of(tx, [row.id])[row.id]
     question = _question(tx, row, _needed(counts, row.wanted, slow=False))
     try:
@@ -226,7 +240,7 @@ def _plan_now(tx: Transaction, row: Any, strategy: StudyStrategy) -> None:
         logger.exception("strategy %s of experiment %s failed", row.strategy, row.id)
         fail(tx, question, f"{type(error).__name__}: {error}")
         return
-    commit(tx, question, plans)
+    commit(tx, question, plans, studies)
 
 
 def _question(tx: Transaction, row: Any, most: int) -> Question:
@@ -265,6 +279,11 @@ def _finished(trial: Any, spec: ExperimentSpec) -> Finished:
         cost=Cost(**{name: getattr(trial, name) for name in Cost.model_fields}),
         status="done" if trial.status == "done" else "failed",
     )
+
+
+def _fail(tx: Transaction, row: Any, problem: str) -> None:
+    _cancel_queued(tx, row.id)
+    _end(tx, row.id, "failed", f"its strategy {row.strategy!r} failed: {problem}")
 
 
 def _cancel_queued(tx: Transaction, experiment: str) -> None:

@@ -1,4 +1,4 @@
-"""The process of slow strategies: ``python -m pacesetter_service.experiments.process PARENT``.
+"""The process of slow strategies: ``python -m pacesetter_service.experiments.process PARENT STUDIES``.
 
 It is nice: a worker's training goes before the choice of the next trial.
 """
@@ -6,23 +6,24 @@ It is nice: a worker's training goes before the choice of the next trial.
 import os
 import sys
 import traceback
+from functools import partial
 
-from pacesetter_service.experiments import strategies
 from pacesetter_service.experiments.messages import StudyAnswer, StudyRequest
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.processes.child import serve
 
 NICENESS = 5
 
 
-def answer(request: StudyRequest) -> StudyAnswer:
+def answer(studies: Studies, request: StudyRequest) -> StudyAnswer:
     """Return what the strategy of a request asks for."""
-    strategy = strategies.build(request.strategy, request.parameters)
+    strategy = studies.build(request.strategy, request.parameters)
     return StudyAnswer(plans=request.question().ask(strategy))
 
 
-def _answer(body: bytes) -> bytes:
+def _answer(studies: Studies, body: bytes) -> bytes:
     try:
-        return answer(StudyRequest.model_validate_json(body)).model_dump_json().encode()
+        return answer(studies, StudyRequest.model_validate_json(body)).model_dump_json().encode()
     except Exception as error:
         # A defect of a strategy is the strategy's, and not the process's.
         traceback.print_exc()
@@ -32,4 +33,4 @@ def _answer(body: bytes) -> bytes:
 
 if __name__ == "__main__":
     os.nice(NICENESS)
-    serve(int(sys.argv[1]), _answer)
+    serve(int(sys.argv[1]), partial(_answer, Studies(sys.argv[2])))

@@ -9,11 +9,11 @@ from pacesetter_service.processes.parent import ChildProcess
 class StudyProcess(ChildProcess):
     """One process that plans experiments, started when it is needed. One request at a time."""
 
-    def __init__(self, timeout_seconds: float, environment: dict[str, str]) -> None:
+    def __init__(self, module: str, timeout_seconds: float, environment: dict[str, str]) -> None:
         super().__init__(
             "the process that plans experiments",
             "pacesetter_service.experiments.process",
-            (),
+            (module,),
             timeout_seconds,
             environment,
         )

@@ -16,6 +16,7 @@ from pacesetter_service.experiments import planning, repository
 from pacesetter_service.experiments.messages import StudyAnswer, StudyRequest
 from pacesetter_service.experiments.planning import Question
 from pacesetter_service.experiments.remote import StudyProcess
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.processes.parent import ChildCrashed
 from pacesetter_service.wakeup import wait_for
 
@@ -33,6 +34,7 @@ class StudyRunner:
 
     Args:
         store: Where experiments are.
+        studies: The strategies.
         process: What plans.
         every_seconds: How often to look though nobody woke it.
         observe: Called with the strategy's name and the seconds that it took.
@@ -41,11 +43,13 @@ class StudyRunner:
     def __init__(
         self,
         store: Store,
+        studies: Studies,
         process: StudyProcess,
         every_seconds: float,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
         self._store = store
+        self._studies = studies
         self._process = process
         self._every_seconds = every_seconds
         self._observe = observe
@@ -84,7 +88,9 @@ class StudyRunner:
             return due
 
     async def _plan(self, experiment: str) -> None:
-        question = await self._store.read(lambda tx: planning.question_of(tx, experiment))
+        question = await self._store.read(
+            lambda tx: planning.question_of(tx, experiment, self._studies)
+        )
         if question is None:
             await self._store.write(
                 lambda tx: repository.change_experiment(tx, experiment, due_since=None)
@@ -97,7 +103,9 @@ class StudyRunner:
         place = (experiment, question.planned)
         if answer.error is None:
             self._failures.pop(place, None)
-            await self._store.write(lambda tx: planning.commit(tx, question, answer.plans))
+            await self._store.write(
+                lambda tx: planning.commit(tx, question, answer.plans, self._studies)
+            )
             return
         self._failures[place] = self._failures.get(place, 0) + 1
         if self._failures[place] < ATTEMPTS:

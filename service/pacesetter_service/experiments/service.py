@@ -21,7 +21,7 @@ from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
 from pacesetter_service.experiments.runner import StudyRunner
-from pacesetter_service.experiments.strategies import choose
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import (
     ExperimentStatus,
     ExperimentView,
@@ -38,26 +38,33 @@ class Experiments:
 
     Args:
         store: Where they are.
+        studies: The strategies.
         runner: Asks slow strategies.
         lease_seconds: How long a lease holds without a heartbeat.
         ended: Called after a trial has ended.
     """
 
     def __init__(
-        self, store: Store, runner: StudyRunner, lease_seconds: float, ended: Callable[[], None]
+        self,
+        store: Store,
+        studies: Studies,
+        runner: StudyRunner,
+        lease_seconds: float,
+        ended: Callable[[], None],
     ) -> None:
         self._store = store
+        self._studies = studies
         self._runner = runner
         self._lease_seconds = lease_seconds
         self._ended = ended
 
     async def create(self, spec: ExperimentSpec, project: str) -> ExperimentView:
         """Begin an experiment. Raises StrategyRefused where its strategy cannot plan it."""
-        choice = choose(spec)
+        choice = self._studies.choose(spec)
 
         def work(tx: Transaction) -> str:
             experiment = repository.insert_experiment(tx, spec, choice, project)
-            planning.advance(tx, experiment)
+            planning.advance(tx, experiment, self._studies)
             return experiment
 
         experiment = await self._store.write(work)
@@ -153,7 +160,14 @@ class Experiments:
 
     async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
         """End the trials whose last lease ran out; return their experiments."""
-        experiments = await self._store.write(lambda tx: leases.reap(tx, now))
+
+        def work(tx: Transaction) -> tuple[str, ...]:
+            experiments = leases.reap(tx, now)
+            for experiment in experiments:
+                planning.trial_ended(tx, experiment, self._studies)
+            return experiments
+
+        experiments = await self._store.write(work)
         if experiments:
             self._runner.wake()
         return experiments
@@ -170,14 +184,14 @@ class Experiments:
     async def _plan_and_take(self, wish: Claim, project: str, missing: int) -> tuple[Lease, ...]:
         """Ask for what experiments lack; return what of it a worker gets that wanted more than there was."""
         hungry = await self._store.read(
-            lambda tx: planning.hungry(tx, project, wish.proxies, missing)
+            lambda tx: planning.hungry(tx, project, self._studies, wish.proxies, missing)
         )
         if not hungry:
             return ()
 
         def plan(tx: Transaction) -> None:
             for experiment in hungry:
-                planning.advance(tx, experiment, most_wanted=missing)
+                planning.advance(tx, experiment, self._studies, most_wanted=missing)
 
         await self._store.write(plan)
         self._runner.wake()
@@ -185,7 +199,14 @@ class Experiments:
             return ()
         return await self._take(wish.model_copy(update={"most": missing}), project)
 
-    async def _end(self, trial: str, work: Callable[[Transaction], str]) -> TrialView:
+    async def _end(self, trial: str, end: Callable[[Transaction], str | None]) -> TrialView:
+        """End a lease, and let the experiment go on in the same transaction."""
+
+        def work(tx: Transaction) -> None:
+            experiment = end(tx)
+            if experiment is not None:
+                planning.trial_ended(tx, experiment, self._studies)
+
         await self._store.write(work)
         self._runner.wake()
         self._ended()
