@@ -11,9 +11,12 @@ from pacesetter.errors import PacesetterError
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 
 _STRATEGIES = {
+    "asha": "pacesetter_search.studies.asha:Asha",
     "fidelity": "pacesetter_search.studies.fidelity:Fidelity",
+    "gp": "pacesetter_search.studies.gp:GaussianProcessSearch",
     "grid": "pacesetter_search.studies.grid:Grid",
     "random": "pacesetter_search.studies.random_search:RandomSearch",
+    "rungs": "pacesetter_search.studies.rungs:Rungs",
 }
 
 STUDY_STRATEGIES = tuple(sorted(_STRATEGIES))

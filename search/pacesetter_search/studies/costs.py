@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from pacesetter_search.landscape import FloatArray
 from pacesetter_search.studies.cells import Cell, Names
 from pacesetter_search.studies.contract import Finished
-from pacesetter_search.landscape import FloatArray
 
 POWERS = ((1.9, 0.2), (1.0, 0.1), (1.0, 0.02), (1.0, 0.1))
 """Mean and sd of the powers of width, depth, steps and batch. Embeddings bring the width below 2: a byte LM has 1.8
