@@ -261,8 +261,8 @@ def _warnings(spec: ExperimentSpec, swept: Swept, target: Cell, names: Names) ->
         if one.found.edge is not None or one.found.outside > OUTSIDE:
             side = {"low": "below", "high": "above"}.get(one.found.edge or "", "beyond")
             yield (
-                f"at {one.cell.words(names, spec.space)} the best of {one.trials} rates is not bounded on both sides; add "
-                f"one {side} {one.best_lr:.3g}"
+                f"at {one.cell.words(names, spec.space)} the best of {one.trials} rates is not bounded on both sides; "
+                f"add one {side} {one.best_lr:.3g}"
             )
     for name, called in names.of_cells().items():
         values = [getattr(one.cell, name) for one in speaking]

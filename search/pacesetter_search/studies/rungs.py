@@ -17,14 +17,15 @@ from pacesetter_search.studies.believing import Family
 from pacesetter_search.studies.cells import Cell, Names
 from pacesetter_search.studies.choosing import cells_of, exact
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
-from pacesetter_search.studies.optima import edge_of
+from pacesetter_search.studies.optima import Shape, edge_of
 from pacesetter_search.studies.result import lr_range, runs_of, sweep
+from pacesetter_search.studies.worth import OFFSETS, information
 
 COVERED = 1.3
 """Standard deviations on either side of the expected best rate that a rung spans: 80 %."""
 
-NARROWEST, WIDEST = 0.75, 2.0
-"""Octaves on either side at the least and the most: closer rates differ by less than their noise."""
+WIDEST = 2.0
+"""Octaves on either side at the most."""
 
 MOST_ADDED = 3
 """Rates added to a rung whose best one is at its end."""
@@ -108,16 +109,20 @@ class Rungs(StudyStrategy):
         low, high = math.log2(lr.low), math.log2(lr.high)
         swept = sweep(progress.spec, ended, self._wanted.names)
         if not swept.densities:
-            count = self._wanted.first
-            evenly = [low + (high - low) * index / (count - 1) for index in range(count)]
+            evenly = _evenly(low, high, self._wanted.first)
             return evenly, "the whole range at the shortest horizon", {}
         family = Family.of(progress.spec, lr, swept.unit)
         model = family.model(family.told(swept.densities, cell), cell)
         (mean,), (sd,) = model.expect([family.place(cell)])
-        half = min(min(max(COVERED * float(sd), NARROWEST), WIDEST), 0.5 * (high - low))
+        half = _half(
+            float(mean),
+            float(sd),
+            self._wanted.each,
+            swept.shape or Shape.usual(progress.spec.regime),
+        )
+        half = min(half, 0.5 * (high - low))
         middle = min(max(float(mean), low + half), high - half)
-        count = self._wanted.each
-        rates = [middle - half + 2.0 * half * index / (count - 1) for index in range(count)]
+        rates = _evenly(middle - half, middle + half, self._wanted.each)
         drift, drift_sd = model.slopes()["tokens"]
         why = (
             f"shorter rungs put the best rate at {self._wanted.names.steps} {cell.steps:g} at "
@@ -155,3 +160,19 @@ class Rungs(StudyStrategy):
             names.lr: min(max(math.exp2(rate), lr.low), lr.high),
         }
         return TrialPlan(parameters=parameters, why=why, numbers=numbers)
+
+
+def _half(mean: float, sd: float, count: int, shape: Shape) -> float:
+    """Return how far on either side a rung reaches: as far as its runs tell most, and over what is likely.
+
+    Rates that are too close differ by less than their noise, those that are far apart by what the landscape gets wrong.
+    """
+
+    def told(half: float) -> float:
+        return information(_evenly(mean - half, mean + half, count), mean, sd, shape)
+
+    return max(float(max(OFFSETS, key=told)), min(COVERED * sd, WIDEST))
+
+
+def _evenly(low: float, high: float, count: int) -> list[float]:
+    return [low + (high - low) * index / (count - 1) for index in range(count)]
