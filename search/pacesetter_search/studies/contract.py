@@ -14,7 +14,7 @@ Obligations of a strategy, which :class:`StudyStrategy` keeps for all of them wh
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -57,7 +57,7 @@ class Progress:
 
     Attributes:
         spec: What is searched.
-        finished: By number.
+        finished: By number, with the fixed parameters.
         pending: Planned and not ended, in the order they were planned.
         seed: Of the experiment.
     """
@@ -163,7 +163,7 @@ class StudyStrategy(ABC):
             most: How many are wanted.
             seed: Of the experiment: the same at every call.
         """
-        ordered = tuple(sorted(finished, key=lambda one: one.number))
+        ordered = ended_in(spec, finished)
         progress = Progress(spec, ordered, tuple(pending), seed)
         room = min(most, spec.max_trials - progress.planned)
         if room <= 0 or (spec.max_flops is not None and progress.spent() >= spec.max_flops):
@@ -173,3 +173,9 @@ class StudyStrategy(ABC):
     @abstractmethod
     def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
         """Return up to ``most`` next trials, 1 or more; budgets are looked after."""
+
+
+def ended_in(spec: ExperimentSpec, finished: Sequence[Finished]) -> tuple[Finished, ...]:
+    """Return trials by number, each with the fixed parameters of its experiment."""
+    whole = (replace(one, parameters={**spec.fixed, **one.parameters}) for one in finished)
+    return tuple(sorted(whole, key=lambda one: one.number))
