@@ -81,7 +81,13 @@ async def test_a_trial_says_of_itself_what_differs_from_trial_to_trial(
 ) -> None:
     spec = search(
         1,
-        fixed={"parametrization": "mup"},
+        fixed={
+            "parametrization": "mup",
+            "width": 64,
+            "base_width": 32,
+            "depth": 2,
+            "base_depth": 4,
+        },
         workload=Workload(family="bytes", parameters=1e6, batch_tokens=32.0),
     )
     metrics = {"parameters": 5e4, "width_ratio": 0.25, "depth_ratio": math.nan, "top": 0.5}
@@ -92,6 +98,7 @@ async def test_a_trial_says_of_itself_what_differs_from_trial_to_trial(
         family="bytes",
         parameters=5e4,
         width_ratio=0.25,
+        depth_ratio=0.5,
         parametrization="mup",
         batch_tokens=32.0,
     )
