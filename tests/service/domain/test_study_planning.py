@@ -55,6 +55,7 @@ async def test_a_slow_strategy_is_asked_for_as_many_as_workers_want(quiet: Contr
     await quiet.experiments.plan()
     (*leases,) = await claim(quiet, most=3)
     assert [lease.trial.number for lease in leases] == [2, 3, 4]
+    assert await claim(quiet) == ()
     asked = await question(quiet, experiment.id)
     assert (asked.most, len(asked.pending), asked.planned) == (1, 4, 4)
 
