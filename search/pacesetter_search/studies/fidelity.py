@@ -183,7 +183,7 @@ class Fidelity(StudyStrategy):
         if not worthy:
             return []
         best = worthy[0]
-        why, numbers = self._reason(progress, stand, outlook, best, offers)
+        why, numbers = self._reason(progress, stand, outlook, worthy)
         return [
             (self._plan(progress, best.cell, rate, why, numbers), best.cell, rate)
             for rate in best.rates
@@ -194,10 +194,9 @@ class Fidelity(StudyStrategy):
         progress: Progress,
         stand: Stand,
         outlook: Outlook,
-        best: Offer,
         offers: Sequence[Offer],
     ) -> tuple[str, dict[str, float | str]]:
-        target = stand.costs.flops(stand.target)
+        best, target = offers[0], stand.costs.flops(stand.target)
         words = {
             one.cell: one.cell.words(self._wanted.names, progress.spec.space) for one in offers
         }
@@ -213,8 +212,8 @@ class Fidelity(StudyStrategy):
             f"{len(best.rates)} more at {words[best.cell]} take the target's best peak from +-{outlook.sd:.3f} to "
             f"+-{best.sd:.3f} octaves for {best.flops / target:.2%} of one of its runs"
         )
-        other = next((one for one in offers if one.cell != best.cell and one.gain > 0.0), None)
-        if other is not None:
+        if len(offers) > 1:
+            other = offers[1]
             numbers |= {"next": words[other.cell], "next_gain": other.gain * target}
             text += f", {best.gain / other.gain:.1f} times as much per FLOP as {words[other.cell]}"
         return text, numbers

@@ -139,7 +139,7 @@ def test_a_space_without_learning_rates_is_refused() -> None:
         transfer_study(of, [], PLACE)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_in_which_trials_ended_changes_nothing(shuffling: random.Random) -> None:
     found = trials(Truth(seed=2), CELLS[:2])
