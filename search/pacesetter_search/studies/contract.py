@@ -108,7 +108,8 @@ class StudyStrategy(ABC):
 
     Attributes:
         name: The word users write.
-        slow: True if a plan may take more than a few milliseconds: then it is made outside of any transaction.
+        slow: True if a plan may take more than a few milliseconds, or depends on what ended: then it is made outside of
+            any transaction, and no further ahead than there are workers.
         tier: How well proven it is.
         needs: What an experiment has to have for it, in a few words.
     """
