@@ -102,6 +102,7 @@ class Fidelity(StudyStrategy):
             lr_range(spec, names)
             parametrization_of(spec)
             cells = cells_of(spec, names)
+            there = self._wanted.target.cell(spec, names)
         except ValueError as error:
             yield str(error)
             return
@@ -110,16 +111,7 @@ class Fidelity(StudyStrategy):
                 "the space leaves one cell, so there is nothing to choose between; give width or steps several values, "
                 "or choose the strategy gp"
             )
-        target = self._wanted.target
-        missing = [
-            called
-            for each, called in names.of_cells().items()
-            if called in spec.space and getattr(target, each) is None
-        ]
-        if missing:
-            yield f"`target` does not say {', '.join(missing)}, which the space has; give where you will train"
-            return
-        first, costs, there = self._wanted.first, Costs((), names), target.cell(spec.fixed, names)
+        first, costs = self._wanted.first, Costs((), names)
         cheapest = min(costs.share(cell, there) for cell in cells)
         if first * cheapest > self._wanted.share:
             yield (
@@ -251,7 +243,7 @@ class Fidelity(StudyStrategy):
     def _stand(self, progress: Progress) -> Stand:
         names, spec = self._wanted.names, progress.spec
         swept = sweep(spec, progress.finished, names)
-        costs, target = Costs(progress.finished, names), self._wanted.target.cell(spec.fixed, names)
+        costs, target = Costs(progress.finished, names), self._wanted.target.cell(spec, names)
         family = Family.of(spec, lr_range(spec, names), swept.unit)
         told = family.told(swept.densities, target)
         known = {cell: Known(found=told.get(cell)) for cell in cells_of(spec, names)}

@@ -164,8 +164,9 @@ def test_pending_trials_are_counted_as_if_they_had_told() -> None:
 @pytest.mark.parametrize(
     ("changes", "parameters", "message"),
     [
-        ({"space": mixed()}, {}, "`target` does not say"),
-        ({"space": {"lr": LR}}, {}, "leaves one cell"),
+        ({"space": mixed()}, {}, "the target does not say depth, batch"),
+        ({"space": {"lr": LR}}, {"target": {}}, "leaves one cell"),
+        ({"fixed": {"batch": 16}, "space": {"lr": LR}}, {}, "the target says width, steps, which"),
         ({"space": {"width": Choice(values=(32, 64))}}, {}, "no range 'lr'"),
         ({"space": {"lr": LR, "beta": LR}}, {}, "beta in the space is neither"),
         ({"space": {"lr": LR, "width": Choice(values=("a", "b"))}}, {}, "width is 'a'"),

@@ -127,6 +127,11 @@ def test_nothing_known_is_what_was_believed_beforehand() -> None:
     )
 
 
+def test_without_trials_and_target_there_is_nothing_to_answer() -> None:
+    with pytest.raises(ValueError, match="no trial has ended and no target is given"):
+        transfer_study(study_spec(), [])
+
+
 def test_a_cell_whose_trials_all_diverged_has_no_optimum() -> None:
     lost = [Finished(9, {"lr": 0.1, "width": 32, "steps": 150}, None, Cost())]
     study = transfer_study(study_spec(), lost, PLACE)
