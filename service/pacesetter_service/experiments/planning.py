@@ -225,7 +225,7 @@ def _lacks(row: Any, queued: int, missing: int, studies: Studies) -> bool:
         strategy = studies.type_of(row.strategy)
     except StrategyRefused:
         return True  # `advance` says so, and ends it
-    if _plans_ahead(strategy):
+    if not strategy.slow:
         return _needed(queued, 0, strategy) > 0
     # It has been told of as many as that already: a worker that polls must not write each time.
     wanted: int = row.wanted
@@ -233,14 +233,10 @@ def _lacks(row: Any, queued: int, missing: int, studies: Studies) -> bool:
 
 
 def _needed(queued: int, wanted: int, strategy: type[StudyStrategy]) -> int:
-    """Return how many trials to ask for. A strategy that learns is asked for no more than there are workers for."""
-    if _plans_ahead(strategy):
+    """Return how many trials to ask for. A slow one is asked for no more than there are workers for."""
+    if not strategy.slow:
         return AHEAD - queued if queued < AHEAD // 2 else 0
     return max(0, max(wanted, 1) - queued)
-
-
-def _plans_ahead(strategy: type[StudyStrategy]) -> bool:
-    return not (strategy.slow or strategy.learns)
 
 
 def _question(tx: Transaction, row: Any, most: int) -> Question:
