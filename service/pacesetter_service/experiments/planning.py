@@ -1,11 +1,10 @@
 """When an experiment asks its strategy, what becomes of the answer, and when it is over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pacesetter.protocol import Cost, ExperimentSpec, TrialPlan
-from pacesetter_search.studies import Finished, StudyStrategy
+from pacesetter.protocol import ExperimentSpec, TrialPlan
+from pacesetter_search.studies import StudyStrategy
 from sqlalchemy import func, select, update
 
 from pacesetter_service.database.models import ExperimentRow, TrialRow
@@ -13,50 +12,13 @@ from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.experiments import repository
+from pacesetter_service.experiments.questions import Question, read_question
 from pacesetter_service.experiments.repository import change_experiment, lock_experiment
 from pacesetter_service.experiments.strategies import Studies
-from pacesetter_service.experiments.views import PENDING, ExperimentStatus
+from pacesetter_service.experiments.views import ExperimentStatus
 
 AHEAD = 64
 """Trials that a strategy which learns nothing from results keeps queued: what one claim can take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a strategy is asked, and where the experiment stood then."""
-
-    experiment: str
-    strategy: str
-    parameters: dict[str, Any]
-    spec: ExperimentSpec
-    finished: tuple[Finished, ...]
-    pending: tuple[TrialPlan, ...]
-    most: int
-    planned: int
-    revision: int
-
-    def ask(self, strategy: StudyStrategy) -> tuple[TrialPlan, ...]:
-        """Return the strategy's answer.
-
-        Raises:
-            ValueError: It asks for something that is not in the space.
-        """
-        plans = tuple(
-            strategy.plan(self.spec, self.finished, self.pending, self.most, self.spec.seed)
-        )
-        check_plans(self.spec, plans, self.most)
-        return plans
-
-
-def check_plans(spec: ExperimentSpec, plans: Sequence[TrialPlan], most: int) -> None:
-    """Raise ValueError if a strategy asks for more than it was asked for, or for what is not in the space."""
-    if len(plans) > most:
-        raise ValueError(f"it planned {len(plans)} trials, and {most} were wanted")
-    for plan in plans:
-        if plan.parameters.keys() != spec.space.keys():
-            raise ValueError(
-                f"it planned values for {sorted(plan.parameters)}, and the space has {sorted(spec.space)}"
-            )
 
 
 def advance(
@@ -116,7 +78,7 @@ def question_of(tx: Transaction, experiment: str, studies: Studies) -> Question 
         return None
     counts, _ = repository.counts_of(tx, [experiment])[experiment]
     most = _needed(counts.queued, row.wanted, studies.type_of(row.strategy))
-    return None if row.sated or most == 0 else _question(tx, row, most)
+    return None if row.sated or most == 0 else read_question(tx, row, most)
 
 
 def settle(tx: Transaction, experiment: str, studies: Studies) -> None:
@@ -237,44 +199,6 @@ def _needed(queued: int, wanted: int, strategy: type[StudyStrategy]) -> int:
     if not strategy.slow:
         return AHEAD - queued if queued < AHEAD // 2 else 0
     return max(0, max(wanted, 1) - queued)
-
-
-def _question(tx: Transaction, row: Any, most: int) -> Question:
-    trials = tx.execute(
-        select(
-            *(TrialRow.number, TrialRow.status, TrialRow.parameters, TrialRow.why),
-            *(TrialRow.numbers, TrialRow.loss),
-            *(getattr(TrialRow, name) for name in Cost.model_fields),
-        )
-        .where(TrialRow.experiment == row.id, TrialRow.status != "cancelled")
-        .order_by(TrialRow.number)
-    ).all()
-    spec = ExperimentSpec.model_validate_json(row.spec)
-    return Question(
-        experiment=row.id,
-        strategy=row.strategy,
-        parameters=row.strategy_parameters,
-        spec=spec,
-        finished=tuple(_finished(trial, spec) for trial in trials if trial.status not in PENDING),
-        pending=tuple(
-            TrialPlan(parameters=trial.parameters, why=trial.why, numbers=trial.numbers)
-            for trial in trials
-            if trial.status in PENDING
-        ),
-        most=most,
-        planned=row.planned,
-        revision=row.revision,
-    )
-
-
-def _finished(trial: Any, spec: ExperimentSpec) -> Finished:
-    return Finished(
-        number=trial.number,
-        parameters={**spec.fixed, **trial.parameters},
-        loss=trial.loss,
-        cost=Cost(**{name: getattr(trial, name) for name in Cost.model_fields}),
-        status="done" if trial.status == "done" else "failed",
-    )
 
 
 def _failed(tx: Transaction, row: Any, problem: str) -> dict[str, Any]:

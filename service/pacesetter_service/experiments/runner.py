@@ -14,7 +14,7 @@ from pacesetter_service.database.store import Store
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import planning
 from pacesetter_service.experiments.messages import StudyAnswer, StudyRequest
-from pacesetter_service.experiments.planning import Question
+from pacesetter_service.experiments.questions import Question
 from pacesetter_service.experiments.remote import StudyProcess
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.processes.parent import ChildCrashed

@@ -1,5 +1,6 @@
 """Experiments as the controller hands them out, and trials as workers take them."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -16,13 +17,15 @@ from pacesetter.protocol import (
     TrialReturn,
     TrialStatus,
 )
-from pacesetter_search.studies import StudyStrategy
+from pacesetter_search.studies import Place, StudyStrategy, TransferStudy
 
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
+from pacesetter_service.experiments.questions import read_results
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.strategies import Studies
+from pacesetter_service.experiments.study import study_of
 from pacesetter_service.experiments.views import (
     ExperimentStatus,
     ExperimentView,
@@ -119,6 +122,14 @@ class Experiments:
         return await self._store.read(
             lambda tx: TrialCurve(repository.get_trial(tx, trial, project), points.read(tx, trial))
         )
+
+    async def study(
+        self, experiment: str, project: str | None = None, target: Place | None = None
+    ) -> TransferStudy:
+        """Return what the trials say of the best peak at a target. Raises NotFound, or Refused (``NO_STUDY``)."""
+        results = await self._store.read(lambda tx: read_results(tx, experiment, project))
+        # Tenths of a second with many cells: not on the loop that takes reports.
+        return await asyncio.to_thread(study_of, results, target)
 
     async def claim(self, wish: Claim, project: str) -> Claimed:
         """Lease trials to a worker, and have planned what the experiments lack then.
