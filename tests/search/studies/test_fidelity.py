@@ -184,3 +184,13 @@ def test_what_cannot_be_planned_is_refused_with_what_to_change(
 
 def test_what_can_be_planned_has_no_obstacles() -> None:
     assert not list(fidelity().obstacles(wanted(*ALL)))
+
+
+def test_without_mup_the_width_moves_the_best_rate_and_the_answer_with_it() -> None:
+    fixed = {"batch": 16, "parametrization": "standard"}
+    of, truth = wanted(*ALL, fixed=fixed), Truth(seed=5, by_width=-1.1, best=-8.5)
+    error, sd, found = studied(of, truth)
+    assert abs(error) < min(0.8, Z90 * sd)
+    # A long way in width is a wide interval, and so wide models are asked, where muP lets narrow ones speak.
+    widest = max(float(one.parameters["width"]) for one in found)
+    assert widest >= 64.0
