@@ -171,7 +171,14 @@ def test_pending_trials_are_counted_as_if_they_had_told() -> None:
         ({"space": {"lr": LR, "beta": LR}}, {}, "beta in the space is neither"),
         ({"space": {"lr": LR, "width": Choice(values=("a", "b"))}}, {}, "width is 'a'"),
         ({}, {"share": 0.001}, "5 runs of the cheapest cell take"),
-        ({"workload": Workload(parametrization="standard")}, {}, "say the same in both"),
+        (
+            {
+                "workload": Workload(parametrization="mup"),
+                "fixed": {"batch": 16, "parametrization": "standard"},
+            },
+            {},
+            "say the same in both",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_refused_with_what_to_change(
