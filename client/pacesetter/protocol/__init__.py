@@ -1,4 +1,4 @@
-"""The shared language of jobs and service: segments, records, registration."""
+"""The shared language of jobs and service: segments, records, registration, experiments, trials."""
 
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
 from pacesetter.protocol.clauses import (
@@ -11,6 +11,16 @@ from pacesetter.protocol.clauses import (
     StopIfProgressLost,
 )
 from pacesetter.protocol.curves import CurveAbout, CurveUpload
+from pacesetter.protocol.experiments import (
+    MAX_TRIALS,
+    Choice,
+    ExperimentSpec,
+    Parameter,
+    Proxy,
+    Range,
+    TrialPlan,
+    Value,
+)
 from pacesetter.protocol.jobs import (
     UNLIMITED,
     Authority,
@@ -66,13 +76,36 @@ from pacesetter.protocol.segments import (
     Segment,
     SegmentPlan,
 )
+from pacesetter.protocol.trials import (
+    MAX_CLAIM,
+    MAX_ERROR,
+    MAX_METRICS,
+    MAX_POINTS,
+    Claim,
+    Claimed,
+    Cost,
+    Heartbeat,
+    HeartbeatReply,
+    Lease,
+    Trial,
+    TrialFailure,
+    TrialPoint,
+    TrialResult,
+    TrialReturn,
+    TrialStatus,
+)
 from pacesetter.protocol.workloads import Objective, Parametrization, Regime, Target, Workload
 
 __all__ = [
     "CURRENT",
     "GUARD",
     "INITIAL",
+    "MAX_CLAIM",
+    "MAX_ERROR",
+    "MAX_METRICS",
+    "MAX_POINTS",
     "MAX_ROWS",
+    "MAX_TRIALS",
     "PERSON",
     "ROLLING",
     "UNLIMITED",
@@ -81,18 +114,26 @@ __all__ = [
     "Authority",
     "Budget",
     "Capabilities",
+    "Choice",
+    "Claim",
+    "Claimed",
     "Clock",
+    "Cost",
     "CurveAbout",
     "CurveUpload",
     "Evidence",
     "ExpectedLoss",
+    "ExperimentSpec",
     "FellBack",
     "Finished",
     "GroupReadback",
+    "Heartbeat",
+    "HeartbeatReply",
     "Incoming",
     "JobSpec",
     "JobStatus",
     "Kind",
+    "Lease",
     "LedgerTotals",
     "Measure",
     "Measured",
@@ -101,10 +142,13 @@ __all__ = [
     "Name",
     "Notice",
     "Objective",
+    "Parameter",
     "ParameterGroup",
     "Parametrization",
     "Problem",
+    "Proxy",
     "Question",
+    "Range",
     "Reason",
     "Recommendation",
     "Record",
@@ -133,5 +177,13 @@ __all__ = [
     "SweptRun",
     "Tags",
     "Target",
+    "Trial",
+    "TrialFailure",
+    "TrialPlan",
+    "TrialPoint",
+    "TrialResult",
+    "TrialReturn",
+    "TrialStatus",
+    "Value",
     "Workload",
 ]

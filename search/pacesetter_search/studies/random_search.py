@@ -1,0 +1,68 @@
+"""``random``: points that cover the space evenly, however many of them there will be."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pacesetter.protocol import TrialPlan, Value
+from pacesetter.schedules import Tier
+
+from pacesetter_search.studies.contract import Progress, StudyStrategy
+from pacesetter_search.studies.space import FloatArray, Key, Space, whole_space
+
+MOST_LISTED = 65_536
+"""Points up to which a finite space is listed and drawn from without repeating."""
+
+
+class RandomSearch(StudyStrategy):
+    """Tries points of a scrambled Sobol sequence, each one once; a small finite space in a random order."""
+
+    name: ClassVar[str] = "random"
+    tier: ClassVar[Tier] = "supported"
+
+    def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
+        """Return the next points."""
+        first = progress.planned
+        points = covering(progress.space, first + most, progress.seed)
+        return [
+            TrialPlan(
+                parameters=point,
+                why=f"point {place} of a sequence that covers the space evenly",
+                numbers={"point": place},
+            )
+            for place, point in enumerate(points[first:], first + 1)
+        ]
+
+
+def covering(space: Space, count: int, seed: int) -> list[dict[str, Value]]:
+    """Return ``count`` different points that cover the space, fewer where it has no more; more of them begin alike."""
+    size = space.size
+    if size is not None and size <= MOST_LISTED:
+        listed = whole_space(space)
+        order = np.random.default_rng(seed).permutation(len(listed))
+        return [listed[int(index)] for index in order[:count]]
+    drawn, power = _different(space, sobol(len(space.names), 1, seed)), 1
+    # Whole numbers may fall together, so more are drawn until there are enough that differ.
+    while len(drawn) < count:
+        power += 1
+        drawn = _different(space, sobol(len(space.names), power, seed))
+    return drawn[:count]
+
+
+def _different(space: Space, places: FloatArray) -> list[dict[str, Value]]:
+    found: dict[Key, dict[str, Value]] = {}
+    for row in places:
+        point = space.point(row)
+        found.setdefault(space.key(point), point)
+    return list(found.values())
+
+
+def sobol(dimensions: int, power: int, seed: int) -> FloatArray:
+    """Return 2^power points of a scrambled Sobol sequence [Owen1998], (2^power, dimensions) in [0, 1)."""
+    # scipy.stats takes half a second to load, and the API process plans no experiment most of the time.
+    from scipy.stats.qmc import Sobol
+
+    drawn: FloatArray = Sobol(
+        dimensions, scramble=True, rng=np.random.default_rng(seed)
+    ).random_base2(power)
+    return drawn
