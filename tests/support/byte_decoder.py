@@ -5,12 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEAD = 16
+BASE_DEPTH = 2
+"""Of whose root branches are initialised at every depth, as CompleteP has it."""
 
 
 class Block(nn.Module):
     """Attention and a perceptron behind RMS norms, each added to the residual stream; no biases."""
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.norm_attention = nn.RMSNorm(width)
         self.norm_perceptron = nn.RMSNorm(width)
@@ -22,7 +24,7 @@ class Block(nn.Module):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         for layer in (self.project, self.down):
             with torch.no_grad():
-                layer.weight.mul_((2 * depth) ** -0.5)
+                layer.weight.mul_((2 * BASE_DEPTH) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, time, width] to the same shape."""
@@ -44,7 +46,8 @@ class ByteDecoder(nn.Module):
         super().__init__()
         self.token = nn.Embedding(256, width)
         self.place = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, depth) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.stream = nn.Identity()  # for whoever watches what the blocks add up to
         self.norm = nn.RMSNorm(width)
         self.readout = nn.Linear(width, 256, bias=False)
         nn.init.normal_(self.token.weight, std=0.5)
@@ -58,7 +61,7 @@ class ByteDecoder(nn.Module):
         x = self.token(inputs) + self.place(torch.arange(inputs.shape[1], device=inputs.device))
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.readout(self.norm(x))
+        logits: Tensor = self.readout(self.norm(self.stream(x)))
         return logits
 
 

@@ -197,7 +197,7 @@ def measure_coordinates(
     names = [name for name in runs[0][0][0] if all(name in seen for row in runs for seen, _ in row)]
     if not names:
         raise ConfigurationError(
-            f"no module of all sizes matches {patterns}, holds parameters and returns a tensor; watch others"
+            f"no module of all sizes matches {patterns} and returns a tensor; watch others"
         )
     found = {name: np.array([[seen[name] for seen, _ in row] for row in runs]) for name in names}
     losses = np.array([[values for _, values in row] for row in runs])
@@ -246,13 +246,12 @@ def _train(
 
 def _watched(name: str, module: nn.Module, patterns: tuple[str, ...]) -> bool:
     """Return whether a module is watched; without patterns by what it is."""
-    if not name or next(module.parameters(), None) is None:
-        return False
     if patterns:
         return _any(name, patterns)
     *above, own = name.split(".")
     member = own.isdigit() and not any(part.isdigit() for part in above)
-    return member or isinstance(module, nn.Embedding)
+    trained = next(module.parameters(), None) is not None
+    return trained and (member or isinstance(module, nn.Embedding))
 
 
 def _any(name: str, patterns: tuple[str, ...]) -> bool:
