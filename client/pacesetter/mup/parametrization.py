@@ -132,23 +132,37 @@ class Parametrization:
         """Factor of what the (first) readout reads, for code that takes its weight past the module; 1 without one."""
         return next(iter(self.inputs.values()), 1.0)
 
-    def apply_(self, model: nn.Module) -> nn.Module:
+    def apply_(self, model: nn.Module, *, zero_readout: bool = False) -> nn.Module:
         """Initialise a new model, install its multipliers, and return it. Before ``compile`` and ``fully_shard``."""
-        self.initialise_(model)
+        self.initialise_(model, zero_readout=zero_readout)
         return self.install(model)
 
-    def initialise_(self, model: nn.Module) -> nn.Module:
+    def initialise_(self, model: nn.Module, *, zero_readout: bool = False) -> nn.Module:
         """Scale the tensors of a model, as it initialised itself, to what muP asks for, in place, and return it.
 
         Each gets the root mean square of the base's tensor, times ``1/sqrt(m)`` if it is hidden. How the model's own
         initialisation goes with the width is measured: constant and ``1/sqrt(fan_in)`` are told from each other, and
         the factor is then exact. Call it once, on a model that was just made.
 
+        Args:
+            model: The model.
+            zero_readout: Let readouts start at zero, at the base width too: wide models then lose the start that
+                vanishes with the width, and agree with narrow ones from the first step on.
+
         Raises:
-            ConfigurationError: The model is another one, or the parametrization was made from a map.
+            ConfigurationError: The model is another one, the parametrization was made from a map, or the readout that
+                shall be zero is tied to an embedding.
         """
-        for rule, parameter in self._pairs(model):
-            initialising.rescale_(rule, parameter, self.width_ratio)
+        pairs = self._pairs(model)
+        if zero_readout and all(rule.kind is not ParameterClass.OUTPUT for rule, _ in pairs):
+            raise ConfigurationError(
+                "the readout is tied to an embedding, which cannot be zero; leave zero_readout out, or untie them"
+            )
+        for rule, parameter in pairs:
+            if zero_readout and rule.kind is ParameterClass.OUTPUT:
+                nn.init.zeros_(parameter)
+            else:
+                initialising.rescale_(rule, parameter, self.width_ratio)
         return model
 
     def install(self, model: nn.Module) -> nn.Module:

@@ -96,6 +96,16 @@ def test_zeros_and_gains_stay_what_they_are() -> None:
     assert bool((model.get_parameter("norm.weight") == 1.0).all())
 
 
+def test_a_readout_may_start_at_zero_unless_it_is_tied() -> None:
+    model = wide(64).apply_(ByteDecoder(64), zero_readout=True)
+    assert std(model, "readout.weight") == 0.0
+    assert std(model, "token.weight") == pytest.approx(0.5, rel=0.05)
+    tied = functools.partial(ByteDecoder, tied=True)
+    form = Parametrization.by_shapes(tied, 64, base_width=32)
+    with pytest.raises(ConfigurationError, match="tied to an embedding, which cannot be zero"):
+        form.apply_(tied(64), zero_readout=True)
+
+
 def test_making_a_parametrization_leaves_the_random_state_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
