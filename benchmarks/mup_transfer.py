@@ -33,7 +33,7 @@ EDGE = 6
 class Case:
     """How models are trained."""
 
-    form: Literal["mup", "plain"] = "mup"
+    form: Literal["mup", "standard"] = "mup"
     steps: int = 300
     batch: int = 16
     weight_decay: float = 0.0
@@ -68,20 +68,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     widths = (32, 64) if given.quick else (32, 64, 128, 256)
     report = Report("mup_transfer", seeds=[0, 1])
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), one_thread) as pool:
-        checks = [pool.submit(checked, form, widths) for form in ("mup", "plain")]
+        checks = [pool.submit(checked, form, widths) for form in ("mup", "standard")]
         jobs = [
-            (replace(case, form=form), w) for w in reversed(widths) for form in ("mup", "plain")
+            (replace(case, form=form), w) for w in reversed(widths) for form in ("mup", "standard")
         ]
         sides = {} if given.quick else side_cases(case)
         jobs += [(side, width) for side in sides.values() for width in (128, 32)]
         swept = dict(zip(jobs, pool.map(sweep_job, jobs, chunksize=1), strict=True))
-        carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "plain")]
+        carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "standard")]
         rates = [swept[one, widths[0]].optimum[0] for one, _ in carried]
         costs = list(pool.map(loss_of, carried, rates))
-        for form, found in zip(("mup", "plain"), checks, strict=True):
+        for form, found in zip(("mup", "standard"), checks, strict=True):
             check_row(report, form, found.result())
     report.row(
-        "plain and muP at the base width: bit-equal",
+        "standard and muP at the base width: bit-equal",
         str(equal_at_base(case)),
         "",
         "True",
@@ -111,12 +111,12 @@ def check_row(report: Report, form: str, drift: float) -> None:
     if form == "mup":
         report.row("muP: largest slope from step 2 (logits: 3)", drift, "", "<= .15", drift <= 0.15)
     else:
-        report.row("plain: largest slope from step 2", drift, "", ">= .3", drift >= 0.3)
+        report.row("standard: largest slope from step 2", drift, "", ">= .3", drift >= 0.3)
 
 
 def main_rows(report: Report, case: Case, swept: Mapping[int, Swept], carried: float) -> None:
     """Add the rows of one parametrization: optimum and loss by width, their spread, what carrying costs."""
-    name = {"mup": "muP", "plain": "plain"}[case.form]
+    name = {"mup": "muP", "standard": "standard"}[case.form]
     optima = {width: each.optimum for width, each in swept.items()}
     for width, (rate, loss) in optima.items():
         report.row(f"{name}, width {width}: best rate (loss {loss:.4f})", rate, "log2")
@@ -158,7 +158,7 @@ def one_thread() -> None:
 def sweep_job(job: tuple[Case, int]) -> Swept:
     """Sweep one case at one width, and say what was found."""
     case, width = job
-    shift = PLAIN_SHIFT * math.log2(width / BASE) if case.form == "plain" else 0.0
+    shift = PLAIN_SHIFT * math.log2(width / BASE) if case.form == "standard" else 0.0
     found = sweep(lambda rate: loss_of(job, rate), shift)
     print(
         case,
@@ -250,8 +250,8 @@ def held_out(case: Case, model: nn.Module) -> float:
     return mean(forward(case, model, windows.batch_at(each)).item() for each in range(4))
 
 
-def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
-    """Return the slope that is furthest from what is allowed: largest for plain, largest in size for muP."""
+def checked(form: Literal["mup", "standard"], widths: Sequence[int]) -> float:
+    """Return the slope that is furthest from what is allowed: largest for standard, largest in size for muP."""
     windows = Windows(corpus().train, 16, CONTEXT, seed=0)
     check = coordinate_check(
         ByteDecoder,
@@ -262,7 +262,7 @@ def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
         form=form,
     )
     print(check, flush=True)
-    if form == "plain":
+    if form == "standard":
         return check.drift
     return max(
         float(abs(slopes[2 if name in check.vanishing else 1 :]).max())
@@ -273,7 +273,7 @@ def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
 def equal_at_base(case: Case) -> bool:
     """Return whether ten steps of both parametrizations give the same weights at the base width, bit for bit."""
     weights = []
-    for form in ("mup", "plain"):
+    for form in ("mup", "standard"):
         torch.manual_seed(0)
         model = ByteDecoder(BASE, context=CONTEXT)
         optimizer = prepared(replace(case, form=form), model, BASE, 2.0**-5)

@@ -110,7 +110,7 @@ def coordinate_check(
     loss: Loss,
     batches: Sequence[Any],
     lr: float,
-    form: Literal["mup", "plain"] = "mup",
+    form: Literal["mup", "standard"] = "mup",
     base_width: int | None = None,
     seeds: int = 3,
     optimizer: Callable[..., Optimizer] | None = None,
@@ -130,7 +130,7 @@ def coordinate_check(
         loss: Returns the loss of a model on a batch.
         batches: One for each step, 4 to 6 of them.
         lr: The base learning rate.
-        form: ``"mup"``, or ``"plain"`` for the model as it is with one learning rate: the negative control.
+        form: ``"mup"``, or ``"standard"`` for the model as it is, with one learning rate: the negative control.
         base_width: Of muP; the first width if None.
         seeds: How many initialisations are averaged.
         optimizer: Makes the optimizer of parameter groups; AdamW (.9, .95) with an epsilon of 1e-12 if None.

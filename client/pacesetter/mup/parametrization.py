@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pacesetter.errors import ConfigurationError
 from pacesetter.mup import grouping, initialising, multipliers
-from pacesetter.mup.classes import ParameterClass, Rule, plain_name
+from pacesetter.mup.classes import ParameterClass, Rule, plain_names
 from pacesetter.mup.comparing import branch_factors, readouts, rules_by_map, rules_by_shapes
 
 MakeModel = Callable[[int], nn.Module]
@@ -171,8 +171,7 @@ class Parametrization:
         Raises:
             ConfigurationError: The model has no module of such a name.
         """
-        modules = {plain_name(name): module for name, module in model.named_modules()}
-        multipliers.install(modules, self.inputs, self.outputs)
+        multipliers.install(plain_names(model.named_modules()), self.inputs, self.outputs)
         return model
 
     def groups(
@@ -263,9 +262,7 @@ class Parametrization:
 
     def _pairs(self, model: nn.Module) -> list[tuple[Rule, Tensor]]:
         """Return each rule with its tensor of a model."""
-        found = {plain_name(name): each for name, each in model.named_parameters()}
-        if found and all(name.startswith("module.") for name in found):  # DistributedDataParallel
-            found = {name.removeprefix("module."): each for name, each in found.items()}
+        found = plain_names(model.named_parameters())
         known = {rule.name: rule for rule in self.rules}
         if differing := sorted(found.keys() ^ known.keys()):
             raise ConfigurationError(

@@ -109,7 +109,7 @@ def test_coordinates_keep_their_size_with_mup_and_grow_without(
         "zero_readout": zero_readout,
     }
     found = coordinate_check(make, (64, 128, 256), **settings)
-    plain = coordinate_check(make, (64, 128, 256), form="plain", **settings)
+    plain = coordinate_check(make, (64, 128, 256), form="standard", **settings)
     assert "lm_head" in found.sizes
     # GPT-2's readout cannot start at zero; measured: .23 with muP, 2.2 without.
     assert found.passed if zero_readout else found.drift < DRIFT, f"{found}"
