@@ -9,7 +9,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.reporting import Report, arguments
 from demo.text import Corpus, Windows, load_corpus
-from tests.support.byte_decoder import ByteDecoder, next_byte_loss
+from tests.support.byte_decoder import BASE_DEPTH, ByteDecoder, next_byte_loss
 
 BASE, CONTEXT = 32, 64
 HELD_OUT_WINDOWS = 384
@@ -40,6 +40,9 @@ class Case:
     decay: Literal["scaled", "unscaled"] = "scaled"
     clip: float = math.inf
     bfloat16: bool = False
+    depth: int = BASE_DEPTH
+    completep: bool = True
+    """Whether muP knows of the depth."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         sides = {} if given.quick else side_cases(case)
         jobs += [(side, width) for side in sides.values() for width in (128, 32)]
+        depths = {} if given.quick else deep_cases(case)
+        jobs += [(deep, BASE) for deep in depths.values()]
         swept = dict(zip(jobs, pool.map(sweep_job, jobs, chunksize=1), strict=True))
         carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "standard")]
         rates = [swept[one, widths[0]].optimum[0] for one, _ in carried]
@@ -91,6 +96,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         main_rows(report, one[0], {w: swept[one[0], w] for w in widths}, loss)
     for name, side in sides.items():
         side_rows(report, name, swept[side, 32], swept[side, 128])
+    for name, deep in depths.items():
+        rate, loss = swept[deep, BASE].optimum
+        drift = abs(rate - swept[case, BASE].optimum[0])
+        report.row(f"{name}: best rate (loss {loss:.4f})", rate, "log2")
+        report.row(
+            f"{name}: apart from depth {BASE_DEPTH}",
+            drift,
+            "octaves",
+            *bar(deep.completep, drift, 0.25),
+        )
     report.print()
     report.save(given.json)
 
@@ -103,6 +118,14 @@ def side_cases(case: Case) -> dict[str, Case]:
         "clipped at norm 1": replace(case, clip=1.0),
         "bfloat16 autocast": replace(case, bfloat16=True),
         "4x tokens": replace(case, steps=4 * case.steps),
+    }
+
+
+def deep_cases(case: Case) -> dict[str, Case]:
+    """Return the cases of a deeper model at the base width."""
+    return {
+        f"depth {4 * BASE_DEPTH}, {name}": replace(case, depth=4 * BASE_DEPTH, completep=known)
+        for name, known in (("CompleteP", True), ("muP alone", False))
     }
 
 
@@ -202,7 +225,7 @@ def corpus() -> Corpus:
 def trained(case: Case, width: int, lr: float, seed: int) -> float:
     """Train one model, and return its held-out loss; infinity if it diverged."""
     torch.manual_seed(seed)
-    model = ByteDecoder(width, context=CONTEXT)
+    model = ByteDecoder(width, case.depth, CONTEXT)
     optimizer = prepared(case, model, width, lr)
     groups = [(group, group["lr"]) for group in optimizer.param_groups]
     windows = Windows(corpus().train, case.batch, CONTEXT, seed=seed)
@@ -223,7 +246,13 @@ def trained(case: Case, width: int, lr: float, seed: int) -> float:
 def prepared(case: Case, model: nn.Module, width: int, lr: float) -> torch.optim.Optimizer:
     """Parametrize a model in place, and return its optimizer."""
     if case.form == "mup":
-        form = Parametrization.by_shapes(ByteDecoder, width, base_width=BASE)
+        form = Parametrization.by_shapes(
+            partial(ByteDecoder, depth=case.depth),
+            width,
+            base_width=BASE,
+            depth_ratio=case.depth / BASE_DEPTH if case.completep else 1.0,
+            branches=("blocks.*.project", "blocks.*.down"),
+        )
         form.apply_(model)
         groups = form.groups(model, lr, weight_decay=case.weight_decay, eps=1e-12, decay=case.decay)
     else:
