@@ -55,10 +55,9 @@ def test_after_an_extension_a_new_shape_begins_where_the_line_has_warmed_up_agai
     shapes = [way for way in found[1:] if way.policy.body.family == "joined"]
     held = [way for way in shapes if way.shape.startswith("hold") and way.multiplier == 1.0]
     assert len(held) >= 4
+    rising = np.arange(float(at), float(crest))
     for way in held:
-        np.testing.assert_allclose(
-            way.policy.over(np.arange(at, crest)), line.over(np.arange(at, crest))
-        )
+        assert way.policy.over(rising) == pytest.approx(line.over(rising))
         assert way.policy.at(crest + 1) == line.at(crest)
         assert way.policy.at(NEW) == pytest.approx(0.0, abs=1e-12)
     highest = max(way.policy.over(np.arange(float(at), NEW)).max() for way in found)
