@@ -10,6 +10,8 @@ from pacesetter_service.controller import ControllerOptions
 from pacesetter_service.http import laws, memory, predictions, recommendations
 from pacesetter_service.http.boundary import Boundary
 from pacesetter_service.http.curves import routes as curves
+from pacesetter_service.http.experiments import routes as experiments
+from pacesetter_service.http.experiments import trials
 from pacesetter_service.http.guards import LocalOnlyGuard, NulGuard
 from pacesetter_service.http.jobs import history, outlook
 from pacesetter_service.http.jobs import routes as jobs
@@ -67,6 +69,8 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         laws.router,
         predictions.router,
         recommendations.router,
+        experiments.router,
+        trials.router,
         memory.router,
         operations.router,
     ):

@@ -24,6 +24,10 @@ from pacesetter_service.curves.recorder import CurveRecorder
 from pacesetter_service.curves.service import Curves
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
+from pacesetter_service.experiments.remote import StudyProcess
+from pacesetter_service.experiments.runner import StudyRunner
+from pacesetter_service.experiments.service import Experiments
+from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
@@ -76,6 +80,8 @@ class ControllerOptions:
     """Bring the schema up to date at start."""
     registry: str = "pacesetter_search.strategies"
     """Module with ``get_strategy``, ``strategy_names`` and ``default_strategy``."""
+    studies: str = "pacesetter_search.studies"
+    """Module with ``get_study_strategy``, ``STUDY_STRATEGIES`` and ``DEFAULT_STUDY_STRATEGY``."""
     planning: bool = True
     """Start what works in the background: the planning of slow strategies, the reaper, the making of curves."""
     lost_after_seconds: float = 300.0
@@ -88,6 +94,10 @@ class ControllerOptions:
     fit_after_seconds: float = 2.0
     """For how long the curves of a law must have been as they are before it is fitted anew."""
     fit_timeout_seconds: float = 300.0
+    lease_seconds: float = 60.0
+    """How long a worker holds a trial without a heartbeat."""
+    study_every_seconds: float = 5.0
+    """How often to look for experiments that other replicas left to be planned; one's own are seen at once."""
     idempotency_seconds: float = 86_400.0
     warm_imports: tuple[str, ...] = ("pacesetter_search.surrogates.acquisition",)
     """What the planning process imports before its first decision."""
@@ -128,6 +138,17 @@ class Controller:
         self._recorder = CurveRecorder(
             self._store, self._registry, options.record_every_seconds, self._law_runner.wake
         )
+        studies = Studies(options.studies)
+        self._studies = StudyRunner(
+            self._store,
+            studies,
+            StudyProcess(options.studies, options.plan_timeout_seconds, options.environment),
+            options.study_every_seconds,
+            options.observe_planning,
+        )
+        self.experiments = Experiments(
+            self._store, studies, self._studies, options.lease_seconds, self._recorder.wake
+        )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)
         self._evidence = EvidenceCache(self._store)
@@ -154,6 +175,7 @@ class Controller:
             self._reaper = asyncio.create_task(self._reap_for_ever(), name="reaper")
             self._recorder.start()
             self._law_runner.start()
+            self._studies.start()
 
     def _after_commit(self, wakes: frozenset[str], due: frozenset[str]) -> None:
         for job in wakes:
@@ -204,6 +226,7 @@ class Controller:
                 await self._reaper
         await self._recorder.close()
         await self._law_runner.close()
+        await self._studies.close()
         await self._planning.close()
         await self._store.close()
 
@@ -378,9 +401,13 @@ class Controller:
         return await self._store.read(lambda tx: reading.ledger(tx, job_id))
 
     async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
-        """Mark jobs without contact as lost, drop expired idempotency keys; return the ids of the jobs lost now."""
+        """Mark jobs without contact as lost, end trials whose last lease ran out, drop expired idempotency keys.
+
+        Returns the ids of the jobs lost now.
+        """
         lost_after = self._options.lost_after_seconds
         lost = await self._store.write(lambda tx: lifecycle.mark_lost(tx, lost_after, now))
+        await self.experiments.reap(now)
         await self._store.write(lambda tx: idempotency.expire(tx, now))
         if lost:
             self._recorder.wake()
@@ -389,6 +416,10 @@ class Controller:
     async def record_curves(self) -> tuple[str, ...]:
         """Make the curves of jobs that have ended; return the jobs that now have one."""
         return await self._recorder.record()
+
+    async def record_trial_curves(self) -> tuple[str, ...]:
+        """Make the curves of trials that are done; return the trials that now have one."""
+        return await self._recorder.record_trials()
 
     async def fit_laws(self) -> tuple[str, ...]:
         """Fit the laws whose curves changed, at once; return the ids of the new versions."""

@@ -33,6 +33,7 @@ class Settings:
         secret: Key of every HMAC; None is the one kept in ``data_dir``.
         allowed_hosts: Host names served beside localhost while no token is asked for.
         max_body_bytes: Largest request body, as sent and as unpacked.
+        lease_seconds: How long a worker holds a trial without a heartbeat.
         stream_seconds: After this a stream ends and the client reconnects, so that no stream grows old.
         graceful_seconds: Time that open requests get after SIGTERM.
     """
@@ -47,6 +48,7 @@ class Settings:
     log_format: LogFormat = "console"
     log_level: str = "info"
     max_body_bytes: int = 8 * MEBIBYTE
+    lease_seconds: int = 60
     stream_seconds: float = 600.0
     ping_seconds: int = 15
     graceful_seconds: int = 5
@@ -87,6 +89,7 @@ class Settings:
             max_body_bytes=_integer(
                 environment, "PACESETTER_MAX_BODY_BYTES", 8 * MEBIBYTE, 1024, 1024 * MEBIBYTE
             ),
+            lease_seconds=_integer(environment, "PACESETTER_LEASE_SECONDS", 60, 1, 3600),
         )
 
 

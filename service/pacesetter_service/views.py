@@ -14,7 +14,7 @@ from pacesetter.protocol import (
     SegmentPlan,
 )
 from pacesetter_search.laws import AnyFittedLaw
-from pacesetter_search.memory import LawGroup, RunRecord
+from pacesetter_search.memory import CurveSource, LawGroup, RunRecord
 from pydantic import JsonValue
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class StoredCurve:
 
     id: str
     project: str
-    source: Literal["job", "upload"]
+    source: CurveSource
     job: str | None
     name: str
     record: RunRecord

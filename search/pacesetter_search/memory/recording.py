@@ -1,7 +1,6 @@
 """From a curve and what is known of its run to the record that evidence is made of."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from pacesetter.curves import Points
@@ -9,7 +8,7 @@ from pacesetter.errors import CurveError
 from pacesetter.protocol import Regime, Workload
 
 from pacesetter_search.losses import is_loss
-from pacesetter_search.memory.records import FoundPeak, RunRecord
+from pacesetter_search.memory.records import CurveSource, FoundPeak, RunRecord
 from pacesetter_search.transfer.shape import octaves_over_linear
 
 LAST = 0.05
@@ -35,7 +34,7 @@ class Known:
 
     id: str
     name: str
-    source: Literal["job", "upload"]
+    source: CurveSource
     job: str | None = None
     workload: Workload = field(default_factory=Workload)
     regime: Regime = "other"

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pacesetter.protocol import Regime, Workload
 from pydantic import BaseModel, ConfigDict, Field
 
+CurveSource = Literal["job", "trial", "upload"]
+"""Where a curve comes from."""
+
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -34,7 +37,7 @@ class RunRecord(_Record):
     id: str
     """Of its curve."""
     name: str
-    source: Literal["job", "upload"]
+    source: CurveSource
     job: str | None = None
     workload: Workload = Workload()
     """With parameters and batch as they were measured, where nothing was declared."""

@@ -11,6 +11,7 @@ from pacesetter.errors import PacesetterError
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 
 _STRATEGIES = {
+    "fidelity": "pacesetter_search.studies.fidelity:Fidelity",
     "grid": "pacesetter_search.studies.grid:Grid",
     "random": "pacesetter_search.studies.random_search:RandomSearch",
 }

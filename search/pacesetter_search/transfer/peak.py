@@ -122,6 +122,10 @@ class PeakModel:
             and more, on data seen once.
         shared: (n,) octaves that each optimum may be off by together with all others: what they have in common that the
             model does not tell, and that more of them do not average out; empty where there is none.
+        slopes: Mean and sd of the slopes in parameters, tokens, batch, width and depth; None: those of the
+            parametrisation, doubted.
+        saturates: Whether batches above the hinge ask for no larger rate; where that lies is known of large language
+            models alone.
 
     Raises:
         ValueError: An optimum has an impossible count, or a rate that is not above 0.
@@ -137,6 +141,8 @@ class PeakModel:
         family_sd: float = FAMILY_SD,
         doubt: float = 1.0,
         shared: Sequence[float] = (),
+        slopes: Sequence[tuple[float, float]] | None = None,
+        saturates: bool = True,
     ) -> None:
         for one in optima:
             one.check()
@@ -145,9 +151,10 @@ class PeakModel:
         self._shared = np.outer(together, together)
         self._lawful = anchor is None
         first = anchor or (_law_at_reference(), math.sqrt(LABS_SD**2 - FAMILY_SD**2))
-        slopes = [(mean, doubt * sd) for mean, sd in PRIORS[parametrization]]
-        slopes.append((0.0, SHAPE_SD))
-        mean, sd = zip(first, *slopes, strict=True)
+        usual = [(mean, doubt * sd) for mean, sd in PRIORS[parametrization]]
+        believed = [*(usual if slopes is None else slopes), (0.0, SHAPE_SD)]
+        mean, sd = zip(first, *believed, strict=True)
+        self._kappas = _kappas() if saturates else [math.inf]
         self._mean, self._variance = np.array(mean), np.diag(np.square(sd))
         self._family_variance = family_sd**2
         self._reference = Places.of([reference])
@@ -163,7 +170,7 @@ class PeakModel:
             self._fit()
 
     def _fit(self) -> None:
-        self._fits = [fit for kappa in _kappas() for fit in self._fitted(kappa)]
+        self._fits = [fit for kappa in self._kappas for fit in self._fitted(kappa)]
         evidence = np.array([fit.log_evidence for fit in self._fits])
         shares = np.exp(evidence - evidence.max())
         self._shares = shares / shares.sum()

@@ -1,4 +1,4 @@
-"""Makes a curve of every job that has ended, away from the path of its reports."""
+"""Makes a curve of every job and trial that has ended, away from the path of their reports."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pacesetter_service.curves.recording import ended_jobs, keep, make_curve, read_ended
 from pacesetter_service.database.store import Store
 from pacesetter_service.errors import ControllerError
+from pacesetter_service.experiments import curves as trial_curves
 from pacesetter_service.planning.registry import Registry
 from pacesetter_service.wakeup import wait_for
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class CurveRecorder:
-    """Looks for jobs that have ended when it is woken, and every few seconds for those of other replicas.
+    """Looks for jobs and trials that have ended when it is woken, and every few seconds for those of other replicas.
 
     Which jobs they are stands in the database, so what a controller was killed at is done at its next start.
 
@@ -48,7 +49,7 @@ class CurveRecorder:
                 await self._task
 
     def wake(self) -> None:
-        """Look soon: a job has ended."""
+        """Look soon: a job or trial has ended."""
         self._woken.set()
 
     async def record(self) -> tuple[str, ...]:
@@ -63,6 +64,28 @@ class CurveRecorder:
             except Exception:
                 logger.exception("making the curve of job %s failed", job_id)
         return tuple(recorded)
+
+    async def record_trials(self) -> tuple[str, ...]:
+        """Make the curves of trials that are due; return the trials that now have one."""
+        recorded = []
+        for trial in await self._store.read(trial_curves.ended_trials):
+            try:
+                if await self._record_trial(trial):
+                    recorded.append(trial)
+            except ControllerError as error:
+                logger.warning("the curve of trial %s is made later: %s", trial, error)
+            except Exception:
+                logger.exception("making the curve of trial %s failed", trial)
+        if recorded:
+            self._kept()
+        return tuple(recorded)
+
+    async def _record_trial(self, trial: str) -> bool:
+        ended = await self._store.read(lambda tx: trial_curves.read_ended(tx, trial))
+        if ended is None:
+            return False
+        curve = await asyncio.to_thread(trial_curves.make_curve, ended)
+        return await self._store.write(lambda tx: trial_curves.keep(tx, ended, curve))
 
     async def _record(self, job_id: str) -> bool:
         job = await self._store.read(lambda tx: read_ended(tx, job_id))
@@ -79,8 +102,9 @@ class CurveRecorder:
         while True:
             try:
                 await self.record()
+                await self.record_trials()
             except ControllerError as error:
-                logger.warning("cannot look for jobs that have ended: %s", error)
+                logger.warning("cannot look for what has ended: %s", error)
             except Exception:
-                logger.exception("looking for jobs that have ended failed")
+                logger.exception("looking for what has ended failed")
             await wait_for(self._woken, self._every_seconds)

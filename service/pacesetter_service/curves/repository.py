@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pacesetter.curves import Points
 from pacesetter.protocol import Regime
-from pacesetter_search.memory import LawGroup, RunRecord, law_key
+from pacesetter_search.memory import CurveSource, LawGroup, RunRecord, law_key
 from sqlalchemy import Text, delete, select, type_coerce, update
 
 from pacesetter_service.curves.packing import packed, unpacked
@@ -44,7 +44,7 @@ class CurveFilter:
     project: str | None = None
     family: str | None = None
     regime: Regime | None = None
-    source: Literal["job", "upload"] | None = None
+    source: CurveSource | None = None
     job: str | None = None
 
     def conditions(self) -> tuple[Any, ...]:
@@ -59,8 +59,8 @@ class CurveFilter:
         return tuple(column == value for column, value in wanted.items() if value is not None)
 
 
-def insert_upload(tx: Transaction, curve: NewCurve) -> bool:
-    """Store an uploaded curve; return False if it is there already, by its id."""
+def insert(tx: Transaction, curve: NewCurve) -> bool:
+    """Store the curve of an upload or a trial; return False if it is there already, by its id."""
     ensure_project(tx, curve.project)
     count_change(tx, curve.project)
     inserted = tx.execute(

@@ -62,7 +62,7 @@ class Curves:
             curve = await asyncio.to_thread(make)
         except CurveError as error:
             raise Refused(error.detail, code=error.code, hint=error.hint) from error
-        is_new = await self._store.write(lambda tx: repository.insert_upload(tx, curve))
+        is_new = await self._store.write(lambda tx: repository.insert(tx, curve))
         if is_new:
             self._changed()
         return Uploaded(await self.get(curve.record.id, project), is_new)

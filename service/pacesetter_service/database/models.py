@@ -232,7 +232,7 @@ class CurveRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
     source: Mapped[str] = mapped_column(String(20))
-    """job or upload."""
+    """job, trial or upload."""
     job: Mapped[str | None] = mapped_column(String(40), ForeignKey("jobs.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
     family: Mapped[str] = mapped_column(String(200))
@@ -295,6 +295,108 @@ class RecommendationRow(Base):
     applied: Mapped[bool] = mapped_column(default=False)
     """Whether a job registered with it, or was given it."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+
+
+class ExperimentRow(Base):
+    """Searches over proxy runs. ``revision`` counts the trials that ended, ``planned`` those that were planned."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (
+        Index("ix_experiments_listing", "project", "created_at", "id"),
+        Index("ix_experiments_due_since", "due_since"),
+        Index("ix_experiments_status", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    name: Mapped[str] = mapped_column(String(200))
+    proxy: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20))
+    """running, completed, failed (its strategy did) or cancelled."""
+    strategy: Mapped[str] = mapped_column(String(200))
+    strategy_parameters: Mapped[dict[str, Any]]
+    spec: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    """Why it is over."""
+    planned: Mapped[int] = mapped_column(default=0)
+    revision: Mapped[int] = mapped_column(default=0)
+    wanted: Mapped[int] = mapped_column(default=0)
+    """Trials that workers asked for and did not get since the strategy was asked last."""
+    sated: Mapped[bool] = mapped_column(default=False)
+    """The strategy had fewer trials than it was asked for, and no trial has ended since."""
+    due_since: Mapped[datetime | None]
+    """Since when a slow strategy has to be asked; null where it has not."""
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    ended_at: Mapped[datetime | None]
+
+
+class TrialRow(Base):
+    """Trials, with the lease that a worker holds. ``token`` is that of the last lease, also once it has ended."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("experiment", "number"),
+        Index("ix_trials_waiting", "project", "status", "created_at", "number"),
+        Index("ix_trials_leases", "status", "lease_expires_at"),
+        Index("ix_trials_curve_due_since", "curve_due_since"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), ForeignKey("projects.name"))
+    experiment: Mapped[str] = mapped_column(
+        String(40), ForeignKey("experiments.id", ondelete="CASCADE")
+    )
+    number: Mapped[int]
+    proxy: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20))
+    parameters: Mapped[dict[str, Any]]
+    """As they were planned, without the fixed ones."""
+    why: Mapped[str] = mapped_column(Text)
+    numbers: Mapped[dict[str, Any]]
+    max_attempts: Mapped[int]
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Leases that were not handed back."""
+    leases: Mapped[int] = mapped_column(default=0)
+    """All of them."""
+    lease_owner: Mapped[str | None] = mapped_column(String(200))
+    lease_token: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    step: Mapped[int] = mapped_column(default=0)
+    points_through: Mapped[int] = mapped_column(default=-1)
+    """Step of the last point that is stored of the present lease."""
+    loss: Mapped[float | None]
+    """Null where it diverged, or has no result."""
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[str] = mapped_column(Text, default="")
+    """Of the last attempt that failed."""
+    job: Mapped[str | None] = mapped_column(String(200))
+    steps: Mapped[int] = mapped_column(default=0)
+    """This and the three below: what its attempts took, as far as they said."""
+    tokens: Mapped[float] = mapped_column(default=0.0)
+    flops: Mapped[float] = mapped_column(default=0.0)
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    curve: Mapped[str | None] = mapped_column(String(40))
+    """Id of the stored curve that its points became."""
+    curve_due_since: Mapped[datetime | None]
+    """When it ended, while its curve is still to be made."""
+    created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class TrialPointsRow(Base):
+    """What a trial measured: the points of one heartbeat in one row, packed as measurements are."""
+
+    __tablename__ = "trial_points"
+
+    trial: Mapped[str] = mapped_column(
+        String(40), ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True
+    )
+    lease: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Its first step."""
+    data: Mapped[bytes]
 
 
 class IdempotencyRow(Base):

@@ -4,6 +4,7 @@ Reports come hundreds of times a second, so bodies skip FastAPI's own path (JSON
 makes the value from the bytes. The schema still appears in the OpenAPI document, see ``openapi.py``.
 """
 
+import json
 import zlib
 from collections.abc import Iterable
 from typing import TypeVar
@@ -86,6 +87,29 @@ def parse_body(adapter: TypeAdapter[Body], raw: bytes) -> Body:
         raise validation_problem(errors, "body") from None
     _refuse_unstorable(value, raw)
     return value
+
+
+def refuse_repeated_names(raw: bytes) -> None:
+    """Refuse a body in which an object has a name twice: every parser takes one of the two values, unasked.
+
+    Raises:
+        ApiProblem: 422, which says the name.
+    """
+    json.loads(raw, object_pairs_hook=_differing)
+
+
+def _differing(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ApiProblem(
+            422,
+            "REPEATED_NAME",
+            f"The body has {repeated[:200]!r} twice in one object.",
+            hint="Give each name once: which of the two values counts is not said.",
+        )
+    return found
 
 
 def _check_media_type(request: Request, accepted: tuple[str, ...]) -> None:

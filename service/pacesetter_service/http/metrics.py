@@ -58,6 +58,12 @@ class Metrics:
             buckets=_PLANNING_BUCKETS,
             registry=self.registry,
         )
+        self.trials = Counter(
+            "pacesetter_trials",
+            "What workers did with trials.",
+            ("what",),
+            registry=self.registry,
+        )
         self.uploads = Counter("pacesetter_curves", "Curves uploaded.", registry=self.registry)
         self.fits = Histogram(
             "pacesetter_law_fit_duration_seconds",

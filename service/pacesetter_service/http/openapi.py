@@ -4,7 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pacesetter.protocol import CurveUpload, JobSpec, Problem, Report
+from pacesetter.protocol import (
+    Claim,
+    CurveUpload,
+    ExperimentSpec,
+    Heartbeat,
+    JobSpec,
+    Problem,
+    Report,
+    TrialFailure,
+    TrialResult,
+    TrialReturn,
+)
 from pacesetter_search.recommendation import Target
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
@@ -18,6 +29,7 @@ from pacesetter_service.recommendations.applying import Application
 _BODIES = (
     *(CurvePatch, CurveUpload, JobPatch, JobSpec),
     *(Application, PredictionRequest, Report, Target),
+    *(Claim, ExperimentSpec, Heartbeat, TrialFailure, TrialResult, TrialReturn),
 )
 _INPUT_TEMPLATE = "#/components/schemas/{model}-Input"
 

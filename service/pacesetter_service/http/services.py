@@ -41,7 +41,7 @@ async def open_services(
     """
     secret = load_secret(settings)
     options = replace(
-        options or ControllerOptions(),
+        options or ControllerOptions(lease_seconds=settings.lease_seconds),
         observe_planning=metrics.observe_planning,
         observe_fit=metrics.observe_fit,
     )

@@ -28,9 +28,11 @@ def test_the_environment_sets_everything(tmp_path: Path) -> None:
             "PACESETTER_ALLOWED_HOSTS": "Box.local, other",
             "PACESETTER_LOG_FORMAT": "json",
             "PACESETTER_MAX_BODY_BYTES": "2048",
+            "PACESETTER_LEASE_SECONDS": "15",
         }
     )
     assert (settings.host, settings.port, settings.max_body_bytes) == ("0.0.0.0", 9000, 2048)
+    assert settings.lease_seconds == 15
     assert settings.allowed_hosts == {"box.local", "other"}
     assert settings.database == "postgresql://u:p@h/d"
     assert not settings.on_loopback
@@ -43,6 +45,7 @@ def test_the_environment_sets_everything(tmp_path: Path) -> None:
     [
         ("PACESETTER_PORT", "http", "whole number from 0 to 65535"),
         ("PACESETTER_PORT", "70000", "whole number from 0 to 65535"),
+        ("PACESETTER_LEASE_SECONDS", "0", "whole number from 1 to 3600"),
         ("PACESETTER_ADMIN_TOKEN", "short", "at least 16"),
         ("PACESETTER_SECRET", "s p a c e s " * 9, "without spaces"),
         ("PACESETTER_LOG_FORMAT", "xml", "console or json"),

@@ -1,7 +1,7 @@
 """Uploading curves of runs that have ended, looking at them, and leaving them out."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pacesetter.curves import MOST_POINTS, Points
@@ -9,6 +9,7 @@ from pacesetter.curves.columns import is_validation
 from pacesetter.curves.tables import Raw, read_csv
 from pacesetter.errors import CurveError
 from pacesetter.protocol import CurveUpload, Regime
+from pacesetter_search.memory import CurveSource
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
@@ -98,7 +99,7 @@ async def list_curves(
     page_token: Annotated[str, Query(max_length=500)] = "",
     family: Annotated[str | None, Query(max_length=200)] = None,
     regime: Regime | None = None,
-    source: Literal["job", "upload"] | None = None,
+    source: CurveSource | None = None,
     job: Annotated[str | None, Query(max_length=100, description="Of that job alone.")] = None,
 ) -> Response:
     """List the curves of the caller's project, newest first."""

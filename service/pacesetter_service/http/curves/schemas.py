@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pacesetter.curves.columns import Wanted
 from pacesetter.protocol import CurveAbout, Message, Name, Objective, Parametrization, Regime
 from pacesetter.protocol.workloads import Count, Family, Ratio
-from pacesetter_search.memory import RunRecord
+from pacesetter_search.memory import CurveSource, RunRecord
 from pydantic import Field, model_validator
 
 from pacesetter_service.http.replies import Reply
@@ -19,7 +19,7 @@ class CurveReply(Reply):
 
     id: str
     project: str
-    source: Literal["job", "upload"]
+    source: CurveSource
     job: str | None
     name: str
     record: RunRecord

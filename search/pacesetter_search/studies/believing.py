@@ -1,0 +1,128 @@
+"""What a study believes of best learning rates across its cells: the Bayesian model of peaks, with a study's priors."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pacesetter.protocol import ExperimentSpec, Parametrization, Range
+
+from pacesetter_search.memory.kinds import SCALE
+from pacesetter_search.studies.cells import Cell
+from pacesetter_search.studies.optima import Found
+from pacesetter_search.transfer.peak import PRIORS, PeakModel
+from pacesetter_search.transfer.places import Optimum
+from pacesetter_search.transfer.practice import FIELD_SD
+
+DOUBT = 2.5
+"""Times their sd that the slopes in tokens and batch are doubted below the sizes that they were measured at: small models
+lose .2 to .5 octaves a doubling of the steps and not always .29 [25 and 15 drawn language models]."""
+
+PARAMETERS = (0.0, 1e-6)
+"""Slope in parameters: width and depth tell the size, and it is not counted twice."""
+
+SAYS_NOTHING = 1.5
+"""Octaves of sd from which on a cell's best rate is not known at all, and is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What all cells of a study have in common.
+
+    Attributes:
+        parametrization: Of the models.
+        large: Whether they are of the sizes that the published slopes were measured at.
+        anchor: log2 of the best peak at the target, mean and sd, before anything is measured.
+        unit: Tokens of one unit of batch in one step.
+    """
+
+    parametrization: Parametrization
+    large: bool
+    anchor: tuple[float, float]
+    unit: float = 1.0
+
+    @classmethod
+    def of(cls, spec: ExperimentSpec, lr: Range, unit: float = 1.0) -> "Family":
+        """Return what an experiment says of it: the middle of its rates, as surely as practice or half of them."""
+        low, high = math.log2(lr.low), math.log2(lr.high)
+        return cls(
+            parametrization=parametrization_of(spec),
+            large=(spec.workload.parameters or 0.0) >= SCALE and spec.regime == "pretrain",
+            anchor=(0.5 * (low + high), max(FIELD_SD, 0.5 * (high - low))),
+            unit=unit,
+        )
+
+    def place(self, cell: Cell, found: Found | None = None) -> Optimum:
+        """Return a cell as a place of the model, with its best rate where that is known."""
+        return Optimum(
+            parameters=1.0,
+            tokens=cell.steps * cell.batch * self.unit,
+            batch=cell.batch * self.unit,
+            lr=1.0 if found is None else math.exp2(found.mean),
+            sd=0.0 if found is None else found.sd,
+            width=cell.width,
+            depth=cell.depth,
+        )
+
+    def model(self, known: Mapping[Cell, Found], target: Cell) -> PeakModel:
+        """Return the model of best peaks given those of some cells; the ones that say nothing are left out.
+
+        Its reference is amid those cells: how far the target lies from them is in the slopes' terms, not the anchor's.
+        """
+        optima = [self.place(cell, one) for cell, one in known.items() if one.sd <= SAYS_NOTHING]
+        return PeakModel(
+            optima,
+            anchor=self.anchor,
+            reference=_middle(optima) if optima else self.place(target),
+            family_sd=0.0,
+            slopes=self.slopes(),
+            saturates=self.large,
+        )
+
+    def slopes(self) -> list[tuple[float, float]]:
+        """Return mean and sd of the slopes in parameters, tokens, batch, width and depth, before anything is measured."""
+        _, tokens, batch, width, depth = PRIORS[self.parametrization]
+        doubt = 1.0 if self.large else DOUBT
+        return [
+            PARAMETERS,
+            (tokens[0], doubt * tokens[1]),
+            (batch[0], doubt * batch[1]),
+            width,
+            depth,
+        ]
+
+
+def parametrization_of(spec: ExperimentSpec) -> Parametrization:
+    """Return how the models of an experiment are parametrised: as their workload says, or as their proxy is told.
+
+    Raises:
+        ValueError: The two contradict each other.
+    """
+    told = spec.fixed.get("parametrization")
+    if told is None:
+        return spec.workload.parametrization
+    named: Parametrization = "mup" if told == "mup" else "standard"
+    if (
+        "parametrization" in spec.workload.model_fields_set
+        and named != spec.workload.parametrization
+    ):
+        raise ValueError(
+            f"the workload's parametrization is {spec.workload.parametrization!r}, and trials are given {told!r}; say "
+            "the same in both, or leave out the workload's"
+        )
+    return named
+
+
+def _middle(optima: Sequence[Optimum]) -> Optimum:
+    """Return the place amid others on the scale of octaves."""
+
+    def mean(values: Sequence[float]) -> float:
+        return math.exp2(math.fsum(map(math.log2, values)) / len(values))
+
+    return Optimum(
+        parameters=1.0,
+        tokens=mean([one.tokens for one in optima]),
+        batch=mean([one.batch for one in optima]),
+        lr=1.0,
+        width=mean([one.width for one in optima]),
+        depth=mean([one.depth for one in optima]),
+    )

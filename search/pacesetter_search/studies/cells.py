@@ -1,0 +1,113 @@
+"""Cells of a study: trials that differ in their learning rate alone."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pacesetter.protocol import Choice, Parameter, Value
+from pydantic import Field
+
+from pacesetter_search.contract import Parameters
+from pacesetter_search.studies.contract import Finished
+from pacesetter_search.studies.space import levels
+
+
+class Names(Parameters):
+    """What the proxy calls what the strategy has to know of it."""
+
+    lr: str = "lr"
+    """The peak learning rate."""
+    steps: str = "steps"
+    """Optimizer steps of the whole schedule: the horizon."""
+    width: str = "width"
+    depth: str = "depth"
+    batch: str = "batch"
+    """Samples or tokens of a step."""
+
+    def of_cells(self) -> dict[str, str]:
+        """Return what parameters of a cell are called, by what they are."""
+        return {each.name: getattr(self, each.name) for each in fields(Cell)}
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Cell:
+    """Where trials differ in their learning rate alone; 1 for what the experiment does not name.
+
+    Attributes:
+        width: In the proxy's own unit, as all others.
+        depth: Of the model.
+        steps: The horizon.
+        batch: Of a step.
+    """
+
+    width: float = 1.0
+    depth: float = 1.0
+    steps: float = 1.0
+    batch: float = 1.0
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Value], names: Names) -> "Cell":
+        """Return the cell of a trial's parameters.
+
+        Raises:
+            ValueError: One of them is no number above 0.
+        """
+        named = names.of_cells()
+        return cls(
+            **{
+                each: number(parameters[name], name)
+                for each, name in named.items()
+                if name in parameters
+            }
+        )
+
+    def words(self, names: Names, of: Iterable[str]) -> str:
+        """Return it in words, as far as it is named in ``of``."""
+        named, among = names.of_cells(), set(of)
+        said = [f"{name} {getattr(self, each):g}" for each, name in named.items() if name in among]
+        return ", ".join(said) or "the model as it is"
+
+
+class Place(Parameters):
+    """A target in the proxy's own parameters; None: as all trials have it."""
+
+    width: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    depth: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    steps: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    batch: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+
+    def cell(self, fixed: Mapping[str, Value], names: Names) -> Cell:
+        """Return its cell, with what the experiment fixes where it says nothing."""
+        known = {name: value for name, value in self.model_dump().items() if value is not None}
+        own = Cell.of(fixed, names)
+        taken: dict[str, Any] = {each.name: getattr(own, each.name) for each in fields(Cell)}
+        return Cell(**{**taken, **known})
+
+
+def number(value: Value, name: str) -> float:
+    """Return a value that has to be a number above 0.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if isinstance(value, bool | str) or not 0.0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}; where trials are told apart by it, it is above 0")
+    return float(value)
+
+
+def by_cell(finished: Iterable[Finished], names: Names) -> dict[Cell, list[Finished]]:
+    """Return trials with a result by their cell, cells in order, trials by number."""
+    found: dict[Cell, list[Finished]] = {}
+    for one in sorted(finished, key=lambda each: each.number):
+        if one.status == "done":
+            found.setdefault(Cell.of(one.parameters, names), []).append(one)
+    return dict(sorted(found.items()))
+
+
+def values_of(parameter: Parameter) -> tuple[Value, ...]:
+    """Return what is tried of a parameter that tells cells apart: all of a choice, a range by octaves."""
+    if isinstance(parameter, Choice):
+        return parameter.values
+    octaves = math.log2(parameter.high / parameter.low) if parameter.low > 0.0 else 1.0
+    return levels(parameter, 1 + max(1, round(octaves)))

@@ -1,0 +1,213 @@
+"""Experiments as the controller hands them out, and trials as workers take them."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from pacesetter.protocol import (
+    Claim,
+    Claimed,
+    ExperimentSpec,
+    Heartbeat,
+    HeartbeatReply,
+    Lease,
+    TrialFailure,
+    TrialResult,
+    TrialReturn,
+    TrialStatus,
+)
+
+from pacesetter_service.database.store import Store, Transaction
+from pacesetter_service.errors import ControllerError
+from pacesetter_service.experiments import leases, planning, points, repository
+from pacesetter_service.experiments.runner import StudyRunner
+from pacesetter_service.experiments.strategies import Studies
+from pacesetter_service.experiments.views import (
+    ExperimentStatus,
+    ExperimentView,
+    TrialCurve,
+    TrialView,
+)
+from pacesetter_service.views import Page
+
+logger = logging.getLogger(__name__)
+
+
+class Experiments:
+    """The experiments of a controller.
+
+    Args:
+        store: Where they are.
+        studies: The strategies.
+        runner: Asks slow strategies.
+        lease_seconds: How long a lease holds without a heartbeat.
+        ended: Called after a trial has ended.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        studies: Studies,
+        runner: StudyRunner,
+        lease_seconds: float,
+        ended: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._studies = studies
+        self._runner = runner
+        self._lease_seconds = lease_seconds
+        self._ended = ended
+
+    async def create(self, spec: ExperimentSpec, project: str) -> ExperimentView:
+        """Begin an experiment. Raises StrategyRefused where its strategy cannot plan it."""
+        choice = self._studies.choose(spec)
+
+        def work(tx: Transaction) -> str:
+            experiment = repository.insert_experiment(tx, spec, choice, project)
+            planning.advance(tx, experiment, self._studies)
+            return experiment
+
+        experiment = await self._store.write(work)
+        self._runner.wake()
+        return await self.get(experiment, project)
+
+    async def get(self, experiment: str, project: str | None = None) -> ExperimentView:
+        """Return an experiment, of any project where none is named. Raises NotFound."""
+        return await self._store.read(lambda tx: repository.get_experiment(tx, experiment, project))
+
+    async def page(
+        self,
+        project: str | None = None,
+        status: ExperimentStatus | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> Page[ExperimentView]:
+        """Return a page of experiments, newest first. Raises Refused (``BAD_PAGE_TOKEN``)."""
+        return await self._store.read(
+            lambda tx: repository.list_experiments(tx, project, status, page_size, page_token)
+        )
+
+    async def cancel(
+        self, experiment: str, project: str | None = None, by: str = "person"
+    ) -> ExperimentView:
+        """Cancel an experiment; one that is over stays as it is. Raises NotFound."""
+        await self.get(experiment, project)
+        await self._store.write(lambda tx: planning.cancel(tx, experiment, by))
+        return await self.get(experiment, project)
+
+    async def trials(
+        self,
+        experiment: str,
+        project: str | None = None,
+        status: TrialStatus | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> Page[TrialView]:
+        """Return a page of an experiment's trials by their numbers. Raises NotFound, or Refused."""
+        await self.get(experiment, project)
+        return await self._store.read(
+            lambda tx: repository.list_trials(tx, experiment, status, page_size, page_token)
+        )
+
+    async def trial(self, trial: str, project: str | None = None) -> TrialCurve:
+        """Return a trial with what it measured. Raises NotFound."""
+        return await self._store.read(
+            lambda tx: TrialCurve(repository.get_trial(tx, trial, project), points.read(tx, trial))
+        )
+
+    async def claim(self, wish: Claim, project: str) -> Claimed:
+        """Lease trials to a worker, and have planned what the experiments lack then.
+
+        Args:
+            wish: Who asks, what it may run, how many it wants.
+            project: Whose trials.
+        """
+        first = await self._take(wish, project)
+        missing = wish.most - len(first)
+        try:
+            second = await self._plan_and_take(wish, project, missing)
+        except ControllerError as error:
+            # What was leased is on its way to the worker, whatever comes of the rest.
+            logger.warning("what worker %s claimed is planned on later: %s", wish.worker, error)
+            second = ()
+        return Claimed(leases=first + second)
+
+    async def heartbeat(
+        self, trial: str, beat: Heartbeat, project: str | None = None
+    ) -> HeartbeatReply:
+        """Let a lease hold on. Raises NotFound, or Conflict (``LEASE_LOST``)."""
+        return await self._store.write(
+            lambda tx: leases.heartbeat(tx, trial, beat, project, self._lease_seconds)
+        )
+
+    async def finish(
+        self, trial: str, result: TrialResult, project: str | None = None
+    ) -> TrialView:
+        """Store a trial's result. Raises NotFound, or Conflict (``LEASE_LOST``)."""
+        return await self._end(trial, lambda tx: leases.finish(tx, trial, result, project))
+
+    async def fail(
+        self, trial: str, failure: TrialFailure, project: str | None = None
+    ) -> TrialView:
+        """Note that an attempt failed. Raises NotFound, or Conflict (``LEASE_LOST``)."""
+        return await self._end(trial, lambda tx: leases.fail(tx, trial, failure, project))
+
+    async def give_back(
+        self, trial: str, back: TrialReturn, project: str | None = None
+    ) -> TrialView:
+        """Let a trial wait anew. Raises NotFound, or Conflict (``LEASE_LOST``)."""
+        return await self._end(trial, lambda tx: leases.give_back(tx, trial, back, project))
+
+    async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
+        """End the trials whose last lease ran out; return their experiments."""
+
+        def work(tx: Transaction) -> tuple[str, ...]:
+            experiments = leases.reap(tx, now)
+            for experiment in experiments:
+                planning.trial_ended(tx, experiment, self._studies)
+            return experiments
+
+        experiments = await self._store.write(work)
+        if experiments:
+            self._runner.wake()
+        return experiments
+
+    async def plan(self) -> tuple[str, ...]:
+        """Ask the slow strategies that are due, at once; return their experiments."""
+        return await self._runner.plan()
+
+    async def _take(self, wish: Claim, project: str) -> tuple[Lease, ...]:
+        return await self._store.write(
+            lambda tx: leases.claim(tx, wish, project, self._lease_seconds)
+        )
+
+    async def _plan_and_take(self, wish: Claim, project: str, missing: int) -> tuple[Lease, ...]:
+        """Ask for what experiments lack; return what of it a worker gets that wanted more than there was."""
+        hungry = await self._store.read(
+            lambda tx: planning.hungry(tx, project, self._studies, wish.proxies, missing)
+        )
+        if not hungry:
+            return ()
+
+        def plan(tx: Transaction) -> None:
+            for experiment in hungry:
+                planning.advance(tx, experiment, self._studies, most_wanted=missing)
+
+        await self._store.write(plan)
+        self._runner.wake()
+        if missing == 0:
+            return ()
+        return await self._take(wish.model_copy(update={"most": missing}), project)
+
+    async def _end(self, trial: str, end: Callable[[Transaction], str | None]) -> TrialView:
+        """End a lease, and let the experiment go on in the same transaction."""
+
+        def work(tx: Transaction) -> None:
+            experiment = end(tx)
+            if experiment is not None:
+                planning.trial_ended(tx, experiment, self._studies)
+
+        await self._store.write(work)
+        self._runner.wake()
+        self._ended()
+        return await self._store.read(lambda tx: repository.get_trial(tx, trial))

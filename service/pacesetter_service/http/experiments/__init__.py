@@ -1,0 +1,1 @@
+"""Calls on experiments, and the calls of workers on their trials."""
