@@ -4,7 +4,6 @@ import logging
 import math
 import queue
 import random
-import threading
 from collections.abc import Callable
 from time import monotonic
 
@@ -19,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """Between questions while nothing waits."""
+AHEAD_SECONDS, MOST_AHEAD = 0.25, 16
+"""Of work to hold in advance, and of trials: every one of them needs its heartbeats."""
 
 
 class Claiming(Talking):
@@ -30,24 +31,22 @@ class Claiming(Talking):
         holdings: Holdings,
         name: str,
         proxies: tuple[str, ...],
+        slots: int,
     ) -> None:
         super().__init__("claim", connect)
         self._holdings = holdings
         self._name, self._proxies = name, proxies
-        self._room = 0
-        self._lock = threading.Lock()
+        self._slots = slots
+        self._ahead = 0
         self.claimed: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
-    def want(self, room: int) -> None:
-        """Say how many more trials could be taken now."""
-        with self._lock:
-            more, self._room = room > self._room, room
-        if more:
-            self.wake()
+    def reach(self, ahead: int) -> None:
+        """Say how many trials to hold beyond the slots, and look whether there is room now."""
+        self._ahead = ahead
+        self.wake()
 
     def _round(self, calls: TrialCalls) -> float:
-        with self._lock:
-            room = min(self._room, MAX_CLAIM)
+        room = min(self._holdings.room(self._slots, self._ahead), MAX_CLAIM)
         if room < 1 or self._ending.is_set():
             return POLL_SECONDS
         leases = calls.claim(Claim(worker=self._name, proxies=self._proxies, most=room))
@@ -58,17 +57,15 @@ class Claiming(Talking):
 
     def _take(self, lease: Lease) -> None:
         held = Held(lease, beaten=monotonic())
-        with self._lock:
-            self._room -= 1
         self._holdings.add(held)
         self.claimed.put(held)
 
 
-def ahead(slots: int, seconds_per_trial: float | None) -> int:
-    """Return how many trials to hold beyond the free slots: what the slots run in half a second, none of long ones.
+def ahead(slots: int, seconds_per_trial: float) -> int:
+    """Return how many trials to hold beyond the slots: what they run in a quarter of a second, none of long ones.
 
     A trial that waits here could run elsewhere; a slot that waits for the network runs nothing.
     """
-    if seconds_per_trial is None or seconds_per_trial >= 0.5:
+    if seconds_per_trial >= AHEAD_SECONDS:
         return 0
-    return min(MAX_CLAIM, math.ceil(slots * 0.5 / max(seconds_per_trial, 0.01)))
+    return min(MOST_AHEAD, math.ceil(slots * AHEAD_SECONDS / max(seconds_per_trial, 1e-3)))

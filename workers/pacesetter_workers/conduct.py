@@ -27,7 +27,7 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
     except ProxyRefused as error:
         return Failed(bounded(str(error)))
     except (Exception, SystemExit) as error:
-        return _failure(error, Cost())
+        return _failure(error, None)
     running = RunningTrial(trial, site.folder_of(trial), channel, site.data)
     try:
         _seed(trial.seed)
@@ -38,7 +38,7 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
         return Done(Outcome(loss=None), running.cost)
     # A sys.exit() in the code of a trial ends that trial, not the worker.
     except (Exception, SystemExit) as error:
-        return _failure(error, running.cost)
+        return _failure(error, running)
 
 
 def bounded(text: str) -> str:
@@ -47,15 +47,16 @@ def bounded(text: str) -> str:
     return clean if len(clean) <= MAX_ERROR else f"[...]\n{clean[6 - MAX_ERROR :]}"
 
 
-def _failure(error: BaseException, cost: Cost) -> Failed:
+def _failure(error: BaseException, running: RunningTrial | None) -> Failed:
     text = "".join(traceback.format_exception(error)).rstrip()
     if _is_out_of_memory(error):
         advice = (
             "\nThe trial ran out of memory. Give it a smaller width, batch or context, or the worker fewer slots "
             "(--slots), or each slot a larger share of a GPU (--gpus)."
         )
+        cost = Cost() if running is None else running.unkept_cost
         return Failed(bounded(text + advice), retry=True, cost=cost)
-    return Failed(bounded(text), cost=cost)
+    return Failed(bounded(text), cost=Cost() if running is None else running.cost)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

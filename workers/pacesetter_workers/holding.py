@@ -22,6 +22,8 @@ class Held:
     """The lease is lost, or the trial cancelled: it is to stop."""
     lost: bool = False
     """The controller said that the token holds no lease: nothing more is to be said of it."""
+    ended: bool = False
+    """It runs no more, and waits for the controller to know how it ended."""
     beaten: float = 0.0
     """When the lease was last known to hold, monotonic seconds."""
 
@@ -56,6 +58,17 @@ class Holdings:
         """Return those that are held now."""
         with self._lock:
             return list(self._held)
+
+    def end(self, held: Held) -> None:
+        """Note that a trial runs no more."""
+        with self._lock:
+            held.ended = True
+
+    def room(self, slots: int, ahead: int) -> int:
+        """Return how many trials could be taken: none while many ends wait for a controller that is slow."""
+        with self._lock:
+            going = sum(not held.ended for held in self._held)
+            return min(slots + ahead - going, 2 * slots + ahead - len(self._held))
 
     def note(self, held: Held, points: tuple[TrialPoint, ...]) -> None:
         """Keep what a trial measured until the controller has it."""

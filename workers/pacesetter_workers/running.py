@@ -58,6 +58,7 @@ class RunningTrial:
         self._tokens = 0.0
         self._flops = 0.0
         self._earlier_seconds = 0.0
+        self._kept = Cost()
         self._began = time.monotonic()
 
     @property
@@ -68,6 +69,17 @@ class RunningTrial:
             tokens=self._tokens,
             flops=self._flops,
             seconds=self._earlier_seconds + time.monotonic() - self._began,
+        )
+
+    @property
+    def unkept_cost(self) -> Cost:
+        """What of it came after the newest checkpoint: an attempt that goes on from that counts the rest as its own."""
+        cost, kept = self.cost, self._kept
+        return Cost(
+            steps=cost.steps - kept.steps,
+            tokens=max(0.0, cost.tokens - kept.tokens),
+            flops=max(0.0, cost.flops - kept.flops),
+            seconds=max(0.0, cost.seconds - kept.seconds),
         )
 
     def report(
@@ -110,10 +122,10 @@ class RunningTrial:
         Args:
             state: Tensors, numbers, texts, and lists and dictionaries of them, such as ``state_dict()`` gives.
         """
-        cost = self.cost.model_dump()
-        checkpoints.write(
-            self.folder, {"trial": self._identity, "cost": cost, "state": dict(state)}
-        )
+        cost = self.cost
+        document = {"trial": self._identity, "cost": cost.model_dump(), "state": dict(state)}
+        checkpoints.write(self.folder, document)
+        self._kept = cost
 
     def restore(self) -> dict[str, Any] | None:
         """Return the newest state that an earlier attempt kept; None where there is none.
@@ -129,7 +141,7 @@ class RunningTrial:
                 f"{self.folder} holds the checkpoint of a trial with other parameters or another seed; give each "
                 "controller a folder of its own (--folder), or delete it"
             )
-        cost = Cost.model_validate(kept["cost"])
+        cost = self._kept = Cost.model_validate(kept["cost"])
         self._step, self._tokens, self._flops = cost.steps, cost.tokens, cost.flops
         self._earlier_seconds = cost.seconds
         state: dict[str, Any] = kept["state"]

@@ -86,12 +86,12 @@ class Worker:
         self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
         self._patience = patience or Patience()
         self._holdings = Holdings()
-        self._claiming = Claiming(connect, self._holdings, name, (*BUILT_IN, *site.allow))
+        proxies = (*BUILT_IN, *site.allow)
+        self._claiming = Claiming(connect, self._holdings, name, proxies, executor.slots)
         self._heart = Heart(connect, self._holdings)
         self._delivery = Delivery(connect, self._holdings)
         self._waiting: list[Held] = []
         self._running: dict[Handle, _Running] = {}
-        self._seconds_per_trial: float | None = None
 
     def run(self) -> int:
         """Work until ``stopping`` is set or the worker has been idle for long; return how many ends were delivered."""
@@ -110,8 +110,6 @@ class Worker:
     def _turn(self) -> None:
         self._take_claimed()
         self._begin()
-        room = self._executor.free - len(self._waiting)
-        self._claiming.want(room + ahead(self._executor.slots, self._seconds_per_trial))
         patience = _POLL_WITH_ROOM_SECONDS if self._executor.free else _POLL_SECONDS
         for event in self._executor.poll(patience):
             self._take(event)
@@ -139,8 +137,8 @@ class Worker:
         now = monotonic()
         if isinstance(event, Ended):
             del self._running[event.handle]
-            self._seconds_per_trial = now - run.began
             self._end(run, event.ending)
+            self._claiming.reach(ahead(self._executor.slots, now - run.began))
         elif isinstance(event, Reported):
             before = run.held.step
             self._holdings.note(run.held, event.points)
@@ -174,7 +172,7 @@ class Worker:
     def _end(self, run: _Running, ending: Ending) -> None:
         held = run.held
         if isinstance(ending, Done):
-            self._delivery.put(held, _result(held, ending))
+            self._deliver(held, _result(held, ending))
             checkpoints.forget(self._site.folder_of(held.trial))
             return
         failed = ending if isinstance(ending, Failed) else run.verdict
@@ -184,12 +182,16 @@ class Worker:
             self._give_back(held)
             return
         logger.warning("trial %s failed: %s", held.trial.id, failed.error.splitlines()[-1])
-        self._delivery.put(held, _failure(held, failed))
+        self._deliver(held, _failure(held, failed))
         if not failed.retry:
             checkpoints.forget(self._site.folder_of(held.trial))
 
+    def _deliver(self, held: Held, last: Last) -> None:
+        self._holdings.end(held)
+        self._delivery.put(held, last)
+
     def _give_back(self, held: Held) -> None:
-        self._delivery.put(held, TrialReturn(token=held.lease.token))
+        self._deliver(held, TrialReturn(token=held.lease.token))
 
     def _wind_down(self) -> None:
         """Stop taking trials, let the running ones reach a report, and give back what did not end."""
