@@ -1,4 +1,4 @@
-"""Pictures of what the service answers: schedules side by side, predictions with their bands, a bowl over the rate.
+"""Pictures of what the service answers, and of checks: schedules, predictions, a bowl over the rate, coordinates.
 
 Each function draws into the axes it is given, or into new ones, and returns them: ``ax.figure.savefig("picture.png")``.
 They need matplotlib (``pip install "pacesetter[plot]"``), which is loaded when something is drawn.
@@ -17,7 +17,9 @@ from pacesetter.schedules.plotting import axes, plot
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bowl", "prediction", "ranking", "schedules"]
+    from pacesetter.mup import CoordinateCheck
+
+__all__ = ["bowl", "coordinates", "prediction", "ranking", "schedules"]
 
 
 def schedules(
@@ -147,4 +149,34 @@ def ranking(answer: Mapping[str, Any], ax: "Axes | None" = None) -> "Axes":
     ax.set_yticks(places, [one["name"] for one in found])
     ax.set_ylim(0.5, len(found) + 0.5)
     ax.set_xlabel("expected final loss, 90 % interval")
+    return ax
+
+
+def coordinates(
+    check: "CoordinateCheck", ax: "Axes | None" = None, *, step: int | None = None
+) -> "Axes":
+    """Draw the sizes of activations over the width: level lines under muP, rising ones without.
+
+    Args:
+        check: What ``pacesetter.mup.coordinate_check`` returned.
+        ax: Axes to draw into; new ones if None.
+        step: Which step, from 1 on; the last one if None.
+
+    Raises:
+        ConfigurationError: There is no such step, or matplotlib is not installed.
+    """
+    step = check.steps if step is None else step
+    if not 1 <= step <= check.steps:
+        raise ConfigurationError(f"there is no step {step}; the check has steps 1 to {check.steps}")
+    ax = axes(ax)
+    slopes = check.slopes()
+    for name, sizes in check.sizes.items():
+        means = np.exp2(np.log2(sizes[:, :, step - 1]).mean(axis=1))
+        ax.plot(check.widths, means, marker="o", label=f"{name} {slopes[name][step - 1]:+.2f}")
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set_xlabel("width")
+    ax.set_ylabel("mean absolute activation")
+    ax.set_title(f"step {step}: {'passed' if check.passed else 'failed'} over all steps")
+    ax.legend(fontsize="small")
     return ax
