@@ -1,9 +1,11 @@
 """Code of an operator's own, as the trials of these tests name it."""
 
 import os
+import random
 import signal
 import time
 
+import numpy as np
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.running import RunningTrial
 
@@ -96,3 +98,17 @@ def slow(trial: RunningTrial) -> Outcome:
         if step % 5 == 0:
             trial.checkpoint({"done": step, "attempts": attempts})
     return Outcome(loss=float(trial.attempt), metrics={"begun": float(len(attempts))})
+
+
+def draws(trial: RunningTrial) -> Outcome:
+    """Returns what each random generator gives first."""
+    import torch
+
+    return Outcome(
+        loss=0.0,
+        metrics={
+            "python": random.random(),
+            "numpy": float(np.random.random()),
+            "torch": float(torch.rand(())),
+        },
+    )

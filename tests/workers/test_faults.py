@@ -70,7 +70,7 @@ def test_a_worker_goes_on_while_the_controller_is_away_and_brings_the_result(fle
     fleet.controller.start()
     [trial] = fleet.ended(experiment, 1)
 
-    assert (trial["status"], trial["step"], trial["cost"]["tokens"]) == ("done", 60, 60.0)
+    assert (trial["status"], trial["attempts"], trial["cost"]["tokens"]) == ("done", 1, 60.0)
 
 
 def test_what_a_trial_does_wrong_ends_it_alone(fleet: Fleet) -> None:

@@ -32,11 +32,12 @@ class Claiming(Talking):
         name: str,
         proxies: tuple[str, ...],
         slots: int,
+        is_held_up: Callable[[], bool],
     ) -> None:
         super().__init__("claim", connect)
         self._holdings = holdings
         self._name, self._proxies = name, proxies
-        self._slots = slots
+        self._slots, self._is_held_up = slots, is_held_up
         self._ahead = 0
         self.claimed: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
@@ -47,7 +48,9 @@ class Claiming(Talking):
 
     def _round(self, calls: TrialCalls) -> float:
         room = min(self._holdings.room(self._slots, self._ahead), MAX_CLAIM)
-        if room < 1 or self._ending.is_set():
+        # A result that the controller has not taken yet may be of a trial whose lease ran out meanwhile: claimed now,
+        # it would run once more.
+        if room < 1 or self._ending.is_set() or self._is_held_up():
             return POLL_SECONDS
         leases = calls.claim(Claim(worker=self._name, proxies=self._proxies, most=room))
         for lease in leases:

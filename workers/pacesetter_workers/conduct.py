@@ -4,6 +4,8 @@ import math
 import random
 import sys
 import traceback
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,10 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
     """Run ``trial`` to its end. Nothing that its code raises comes out of here."""
     try:
         proxy = resolve(trial.proxy, site.allow)
+        if trial.proxy != "noop" and find_spec("torch") is not None:
+            import_module(
+                "torch"
+            )  # for its seed: code that imports it later would draw others at its first trial
     except ProxyRefused as error:
         return Failed(bounded(str(error)))
     except (Exception, SystemExit) as error:

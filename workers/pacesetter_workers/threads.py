@@ -14,7 +14,7 @@ from pacesetter_workers.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 15.0
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 5.0
 """Below a quarter of the usual lease of a minute, so that none runs out for the waiting between attempts."""
 
 
@@ -29,6 +29,8 @@ class Talking(ABC):
     def __init__(self, what: str, connect: Callable[[], TrialCalls]) -> None:
         self._what = what
         self._connect = connect
+        self.away = False
+        """Whether the last round failed: the controller did not answer, or not as it should."""
         self._wake = threading.Event()
         self._ending = threading.Event()
         # The prefix keeps httpx's line for every request out of the log.
@@ -60,23 +62,22 @@ class Talking(ABC):
     def _run(self) -> None:
         calls = self._connect()
         backoff = Backoff(RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        away = False
         try:
             while not (self._ending.is_set() and self._is_over()):
                 self._wake.clear()
                 try:
                     pause = self._round(calls)
                 except (ServiceError, WorkerError) as error:
-                    if not away:
+                    if not self.away:
                         logger.warning("%s: the controller: %s; trying again", self._what, error)
-                    away = True
+                    self.away = True
                     pause = backoff.delay(error.retry_after if isinstance(error, Away) else None)
                     # Not where there is news, but when it is time; where it is to end, as often as it is told.
                     (self._wake if self._ending.is_set() else self._ending).wait(pause)
                     continue
-                if away:
+                if self.away:
                     logger.info("%s: the controller is back", self._what)
-                away = False
+                self.away = False
                 backoff.reset()
                 if pause > 0.0 and not self._ending.is_set():
                     self._wake.wait(pause)

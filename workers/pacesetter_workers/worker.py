@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _POLL_WITH_ROOM_SECONDS = 0.02
 """While a slot is free: a trial that was claimed does not wait for it."""
+BEGIN_SECONDS = 60.0
+"""What a trial is granted for imports beside its progress deadline, until its first report."""
 CANCEL_SECONDS = 10.0
 """What a trial that was asked to stop is granted until its next report; then its process is killed."""
 
@@ -87,9 +89,12 @@ class Worker:
         self._patience = patience or Patience()
         self._holdings = Holdings()
         proxies = (*BUILT_IN, *site.allow)
-        self._claiming = Claiming(connect, self._holdings, name, proxies, executor.slots)
         self._heart = Heart(connect, self._holdings)
         self._delivery = Delivery(connect, self._holdings)
+        self._claiming = Claiming(
+            *(connect, self._holdings, name, proxies, executor.slots),
+            is_held_up=lambda: self._delivery.away,
+        )
         self._waiting: list[Held] = []
         self._running: dict[Handle, _Running] = {}
 
@@ -145,7 +150,7 @@ class Worker:
             if run.held.step > before:
                 run.rose = now
         else:
-            run.began = run.rose = now
+            run.began, run.rose = now, now + BEGIN_SECONDS
 
     def _look_after(self) -> None:
         """Stop what nobody waits for, and what does not get on."""

@@ -9,12 +9,14 @@ from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.proxies.parameters import Parameters
 from pacesetter_workers.proxies.recipe import read_recipe
 from pacesetter_workers.proxies.text import Text, load_text, windows
-from pacesetter_workers.proxies.training import Task, train
+from pacesetter_workers.proxies.training import Task, build, train
 from pacesetter_workers.running import RunningTrial
 
 HEAD = 16
 """Width of an attention head at every width, so that attention itself is the same in all of them."""
 BASE_WIDTH, BASE_DEPTH = 32, 2
+BRANCHES = ("blocks.*.out", "blocks.*.down")
+"""What is added to the residual stream."""
 EVALUATION_WINDOWS = 384
 _EVALUATION_SEED = 2**31
 
@@ -37,14 +39,28 @@ def byte_lm(trial: RunningTrial) -> Outcome:
             raise ParameterRefused(
                 f"{name} is {value}; expected a multiple of {HEAD}, the width of a head"
             )
+    # CompleteP scales the branches themselves; the plain form starts them lower, the more there are.
+    scaled = recipe.base_depth if recipe.parametrization == "mup" else depth
+
+    def make(wide: int, deep: int) -> nn.Module:
+        return ByteLM(wide, deep, context, scaled)
+
+    model, groups = build(make, width, depth, recipe, BRANCHES)
     task = NextByte(load_text(trial.data, named), width, depth, batch, context, recipe.seed)
-    return train(trial, lambda wide, deep: ByteLM(wide, deep, context), width, depth, task, recipe)
+    return train(trial, model, groups, task, recipe)
 
 
 class ByteLM(nn.Module):
-    """A pre-norm decoder with learned positions, without biases and gains, as in GPT-2 but for its norm."""
+    """A pre-norm decoder with learned positions, without biases and gains, as in GPT-2 but for its norm.
 
-    def __init__(self, width: int, depth: int, context: int) -> None:
+    Args:
+        width: A multiple of 16.
+        depth: Blocks.
+        context: Longest window.
+        scaled_depth: The depth for which the branches are initialised.
+    """
+
+    def __init__(self, width: int, depth: int, context: int, scaled_depth: int) -> None:
         super().__init__()
         self.token = nn.Embedding(256, width)
         self.place = nn.Embedding(context, width)
@@ -55,7 +71,9 @@ class ByteLM(nn.Module):
         nn.init.normal_(self.readout.weight, std=width**-0.5)
         for block in self.blocks:
             for name, weight in block.named_parameters():
-                ending = (2 * depth) ** -0.5 if name in ("out.weight", "down.weight") else 1.0
+                ending = (
+                    (2 * scaled_depth) ** -0.5 if name in ("out.weight", "down.weight") else 1.0
+                )
                 nn.init.normal_(weight, std=ending * weight.shape[1] ** -0.5)
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from pacesetter_workers.errors import ParameterRefused
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.proxies.parameters import Parameters
 from pacesetter_workers.proxies.recipe import read_recipe
-from pacesetter_workers.proxies.training import MakeModel, Task, train
+from pacesetter_workers.proxies.training import MakeModel, Task, build, train
 from pacesetter_workers.running import RunningTrial
 
 SIDE, CLASSES = 8, 10
@@ -43,8 +43,9 @@ def _train(
     batch = given.count("batch", 64)
     recipe = read_recipe(given, trial, steps=200, base_width=BASE_WIDTH, base_depth=BASE_DEPTH)
     given.finish(name)
+    model, groups = build(make, width, depth, recipe)
     task = Classify(load_digits(), batch, products(width, depth), recipe.seed)
-    return train(trial, make, width, depth, task, recipe)
+    return train(trial, model, groups, task, recipe)
 
 
 class Perceptron(nn.Module):

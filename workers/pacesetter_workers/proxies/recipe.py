@@ -124,5 +124,5 @@ def _body(named: str) -> object:
     except ValueError as error:
         raise ParameterRefused(
             f"schedule is no JSON ({error}); expected a family's name, or such as "
-            '{"family": "wsd", "decay": 0.2}'
+            '{"family": "wsd", "cooldown": 0.2}'
         ) from None

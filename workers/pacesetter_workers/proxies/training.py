@@ -2,15 +2,17 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from pacesetter.errors import ConfigurationError
+from pacesetter.mup import Parametrization
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from pacesetter_workers.errors import TrialDiverged
+from pacesetter_workers.errors import ParameterRefused, TrialDiverged
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.proxies.recipe import Recipe
 from pacesetter_workers.running import RunningTrial
@@ -39,11 +41,14 @@ class Task(ABC):
 
 
 def train(
-    trial: RunningTrial, make: MakeModel, width: int, depth: int, task: Task, recipe: Recipe
+    trial: RunningTrial,
+    model: nn.Module,
+    groups: list[dict[str, Any]],
+    task: Task,
+    recipe: Recipe,
 ) -> Outcome:
-    """Train a model and return its loss on held-out data."""
+    """Train a new model, with its parameter groups at the peak of the rate; return its loss on held-out data."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, groups = build(make, width, depth, recipe)
     model.to(device)
     optimizer = _optimizer(groups, recipe)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
@@ -76,12 +81,26 @@ def train(
 
 
 def build(
-    make: MakeModel, width: int, depth: int, recipe: Recipe
+    make: MakeModel, width: int, depth: int, recipe: Recipe, branches: Sequence[str] = ()
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Return a new model, the same for the same seed, and its parameter groups at the peak of the rate."""
+    """Return a new model, the same for the same seed, and its parameter groups at the peak of the rate.
+
+    Args:
+        make: Makes it.
+        width: Of the model.
+        depth: Of the model.
+        recipe: How it is trained.
+        branches: Names or patterns of modules whose output is added to a residual stream; without any, muP carries a
+            rate over widths alone.
+
+    Raises:
+        ParameterRefused: The model has no form in muP.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = make(width, depth)
+    if recipe.parametrization == "mup":
+        return _by_mup(make, model, width, depth, recipe, branches)
     matrices = [each for each in model.parameters() if each.ndim >= 2]
     others = [each for each in model.parameters() if each.ndim < 2]
     groups: list[dict[str, Any]] = [
@@ -89,6 +108,40 @@ def build(
     ]
     if others:
         groups.append({"params": others, "lr": recipe.lr, "weight_decay": 0.0})
+    return model, groups
+
+
+def _by_mup(
+    make: MakeModel,
+    model: nn.Module,
+    width: int,
+    depth: int,
+    recipe: Recipe,
+    branches: Sequence[str],
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return the model in muP (and CompleteP, where it is deeper than the base), with its groups.
+
+    Raises:
+        ParameterRefused: The model has no such form.
+    """
+    try:
+        form = Parametrization.by_shapes(
+            lambda wide: make(wide, depth),
+            width,
+            base_width=recipe.base_width,
+            depth_ratio=depth / recipe.base_depth if branches else 1.0,
+            branches=branches,
+        )
+    except ConfigurationError as error:
+        raise ParameterRefused(f"parametrization 'mup' cannot be had: {error}") from None
+    form.apply_(model)
+    groups = form.groups(
+        model,
+        recipe.lr,
+        weight_decay=recipe.weight_decay,
+        eps=recipe.eps if recipe.optimizer == "adamw" else None,
+        optimizer=recipe.optimizer,
+    )
     return model, groups
 
 
