@@ -81,6 +81,11 @@ def wordy(trial: RunningTrial) -> str:
     return "fine"
 
 
+def misnamed(trial: RunningTrial) -> Outcome:
+    """Returns a metric whose name no controller takes."""
+    return Outcome(loss=1.0, metrics={"accuracy\n": 1.0})
+
+
 def overflows(trial: RunningTrial) -> Outcome:
     """Reports a loss that is no number."""
     trial.report(1, loss=3.0, tokens=4.0)

@@ -74,7 +74,7 @@ def test_a_worker_goes_on_while_the_controller_is_away_and_brings_the_result(fle
 
 
 def test_what_a_trial_does_wrong_ends_it_alone(fleet: Fleet) -> None:
-    names = ("broken", "killed", "silent", "quadratic")
+    names = ("broken", "killed", "silent", "misnamed", "quadratic")
     experiments = {
         name: fleet.experiment(name, 1, progress_seconds=2.0, max_attempts=2) for name in names
     }
@@ -86,6 +86,7 @@ def test_what_a_trial_does_wrong_ends_it_alone(fleet: Fleet) -> None:
         "broken": "failed",
         "killed": "done",
         "silent": "done",
+        "misnamed": "failed",
         "quadratic": "done",
     }
     assert "ZeroDivisionError: float division by zero" in found["broken"]["error"]
@@ -94,6 +95,7 @@ def test_what_a_trial_does_wrong_ends_it_alone(fleet: Fleet) -> None:
     assert (found["killed"]["attempts"], found["killed"]["loss"]) == (2, 2.0)
     assert "killed by SIGKILL" in found["killed"]["error"]
     assert (found["silent"]["attempts"], found["silent"]["loss"]) == (2, 2.0)
+    assert "The proxy's outcome cannot be sent" in found["misnamed"]["error"]
     assert "step stayed at 1 for 2 s" in found["silent"]["error"]
 
 

@@ -88,6 +88,11 @@ def open_executor(
         WorkerUnusable: It cannot be had here.
     """
     count = slots or os.cpu_count() or 1
+    if gpus and kind != "ray":
+        raise WorkerUnusable(
+            f"shares of GPUs are Ray's: leave out --gpus {gpus:g}, or take --executor ray; the executor `{kind}` uses "
+            "the GPUs that CUDA_VISIBLE_DEVICES leaves it"
+        )
     if kind == "inline":
         if slots not in (None, 1):
             raise WorkerUnusable(

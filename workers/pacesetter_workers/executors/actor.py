@@ -53,8 +53,9 @@ class _BufferChannel:
 class TrialRunner:
     """Stays between trials, so that only its first one pays for importing torch."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, gpus: float = 0.0) -> None:
         self._site = site
+        _limit_memory(gpus)
         self._lock = threading.Lock()
         self._handle: Handle | None = None
         self._channel = _BufferChannel()
@@ -87,3 +88,13 @@ class TrialRunner:
             self._cancelled = handle
             if self._handle == handle:
                 self._channel.cancelled.set()
+
+
+def _limit_memory(gpus: float) -> None:
+    """Hold this process to its share of a GPU's memory: Ray counts shares, and enforces none."""
+    if not 0.0 < gpus < 1.0:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)

@@ -38,7 +38,7 @@ class RayExecutor(Executor):
     Args:
         site: The operator's part; its folder is that of each node.
         slots: Actors.
-        gpus: Share of a GPU for each one, such as 0.25. Ray sets CUDA_VISIBLE_DEVICES and limits no memory.
+        gpus: Share of a GPU for each one, such as 0.25; of its memory, too.
         cluster: Where they run; closed with this.
     """
 
@@ -54,8 +54,8 @@ class RayExecutor(Executor):
             max_task_retries=0,
             concurrency_groups={CONTROL: 2},
         )(TrialRunner)
-        self._site = site
-        self._actors = [_Actor(self._remote.remote(site)) for _ in range(slots)]
+        self._site, self._gpus = site, gpus
+        self._actors = [_Actor(self._remote.remote(site, gpus)) for _ in range(slots)]
         self._handles = 0
 
     @property
@@ -137,7 +137,7 @@ class RayExecutor(Executor):
             ending = Stopped() if actor.killed else Failed(_LOST.format(error=error), retry=True)
             # A new one takes calls at once; one that Ray is starting again refuses them until it is there.
             ray.kill(actor.runner)
-            actor.runner = self._remote.remote(self._site)
+            actor.runner = self._remote.remote(self._site, self._gpus)
         actor.handle = actor.ending = actor.points = None
         return [*events, Ended(handle, ending)]
 
