@@ -47,7 +47,8 @@ def free_port() -> int:
 class ControllerProcess:
     """`pacesetter-server serve` on one port and one data folder, through any number of starts."""
 
-    def __init__(self, folder: Path, database: str | None = None) -> None:
+    def __init__(self, folder: Path, database: str | None = None, **environment: str) -> None:
+        self.environment = {**os.environ, **environment}
         self.folder, self.database, self.port = folder, database, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -61,7 +62,9 @@ class ControllerProcess:
         if self.database is not None:
             command += ["--database", self.database]
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=self.environment
+            )
         if wait:
             eventually(self.is_ready, f"the controller to be ready; see {self.log}")
 

@@ -8,12 +8,17 @@ from importlib import import_module
 
 from pacesetter.errors import PacesetterError
 
+from pacesetter_search.studies.cells import Names, Place
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
+from pacesetter_search.studies.result import CellOptimum, TransferStudy, transfer_study
 
 _STRATEGIES = {
+    "asha": "pacesetter_search.studies.asha:Asha",
     "fidelity": "pacesetter_search.studies.fidelity:Fidelity",
+    "gp": "pacesetter_search.studies.gp:GaussianProcessSearch",
     "grid": "pacesetter_search.studies.grid:Grid",
     "random": "pacesetter_search.studies.random_search:RandomSearch",
+    "rungs": "pacesetter_search.studies.rungs:Rungs",
 }
 
 STUDY_STRATEGIES = tuple(sorted(_STRATEGIES))
@@ -45,9 +50,14 @@ def get_study_strategy(name: str) -> type[StudyStrategy]:
 __all__ = [
     "DEFAULT_STUDY_STRATEGY",
     "STUDY_STRATEGIES",
+    "CellOptimum",
     "Finished",
+    "Names",
+    "Place",
     "Progress",
     "StudyStrategy",
+    "TransferStudy",
     "UnknownStudyStrategy",
     "get_study_strategy",
+    "transfer_study",
 ]

@@ -3,25 +3,32 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pacesetter.protocol import ExperimentSpec, Parametrization, Range
 
 from pacesetter_search.memory.kinds import SCALE
 from pacesetter_search.studies.cells import Cell
-from pacesetter_search.studies.optima import Found
+from pacesetter_search.studies.optima import Density
 from pacesetter_search.transfer.peak import PRIORS, PeakModel
 from pacesetter_search.transfer.places import Optimum
 from pacesetter_search.transfer.practice import FIELD_SD
 
 DOUBT = 2.5
-"""Times their sd that the slopes in tokens and batch are doubted below the sizes that they were measured at: small models
-lose .2 to .5 octaves a doubling of the steps and not always .29 [25 and 15 drawn language models]."""
+"""Times their sd that the slopes in tokens and batch are doubted below the sizes that they were measured at: small
+models lose .2 to .5 octaves a doubling of the steps and not always .29 [25 and 15 drawn language models]."""
+
+ALONE = 10.0
+"""Octaves: nothing is known of a best rate beforehand."""
+
+Normal: TypeAlias = tuple[float, float]
+"""Mean and sd of log2 of a best rate."""
 
 PARAMETERS = (0.0, 1e-6)
 """Slope in parameters: width and depth tell the size, and it is not counted twice."""
 
-SAYS_NOTHING = 1.5
-"""Octaves of sd from which on a cell's best rate is not known at all, and is left out."""
+PASSES = 3
+"""Times that every cell is heard again in the light of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +58,24 @@ class Family:
             unit=unit,
         )
 
-    def place(self, cell: Cell, found: Found | None = None) -> Optimum:
+    def place(self, cell: Cell, found: Normal | None = None) -> Optimum:
         """Return a cell as a place of the model, with its best rate where that is known."""
         return Optimum(
             parameters=1.0,
             tokens=cell.steps * cell.batch * self.unit,
             batch=cell.batch * self.unit,
-            lr=1.0 if found is None else math.exp2(found.mean),
-            sd=0.0 if found is None else found.sd,
+            lr=1.0 if found is None else math.exp2(found[0]),
+            sd=0.0 if found is None else found[1],
             width=cell.width,
             depth=cell.depth,
         )
 
-    def model(self, known: Mapping[Cell, Found], target: Cell) -> PeakModel:
-        """Return the model of best peaks given those of some cells; the ones that say nothing are left out.
+    def model(self, known: Mapping[Cell, Normal], target: Cell) -> PeakModel:
+        """Return the model of best peaks given those of some cells.
 
         Its reference is amid those cells: how far the target lies from them is in the slopes' terms, not the anchor's.
         """
-        optima = [self.place(cell, one) for cell, one in known.items() if one.sd <= SAYS_NOTHING]
+        optima = [self.place(cell, one) for cell, one in known.items()]
         return PeakModel(
             optima,
             anchor=self.anchor,
@@ -78,8 +85,29 @@ class Family:
             saturates=self.large,
         )
 
+    def told(self, densities: Mapping[Cell, Density], target: Cell) -> dict[Cell, Normal]:
+        """Return what each cell tells of its own best rate as a normal, in the light of what the others tell.
+
+        Two runs alone may leave open which of two far rates is best, and settle it together with a neighbour. Cells
+        that tell nothing are left out.
+        """
+        alone = {
+            cell: density.given(0.5 * float(density.grid[0] + density.grid[-1]), ALONE)
+            for cell, density in densities.items()
+        }
+        sds = {cell: math.inf if one is None else one[1] for cell, one in alone.items()}
+        surest = sorted(densities, key=lambda cell: (sds[cell], cell))
+        told: dict[Cell, Normal] = {}
+        for _ in range(PASSES):
+            for cell in surest:
+                others = {each: one for each, one in told.items() if each != cell}
+                (mean,), (sd,) = self.model(others, target).expect([self.place(cell)])
+                one = densities[cell].given(float(mean), float(sd))
+                told = others if one is None else {**others, cell: one}
+        return told
+
     def slopes(self) -> list[tuple[float, float]]:
-        """Return mean and sd of the slopes in parameters, tokens, batch, width and depth, before anything is measured."""
+        """Return mean and sd of the slopes in parameters, tokens, batch, width and depth, as believed beforehand."""
         _, tokens, batch, width, depth = PRIORS[self.parametrization]
         doubt = 1.0 if self.large else DOUBT
         return [

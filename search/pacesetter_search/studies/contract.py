@@ -14,7 +14,7 @@ Obligations of a strategy, which :class:`StudyStrategy` keeps for all of them wh
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -57,7 +57,7 @@ class Progress:
 
     Attributes:
         spec: What is searched.
-        finished: By number.
+        finished: By number, with the fixed parameters.
         pending: Planned and not ended, in the order they were planned.
         seed: Of the experiment.
     """
@@ -109,6 +109,7 @@ class StudyStrategy(ABC):
     Attributes:
         name: The word users write.
         slow: True if a plan may take more than a few milliseconds: then it is made outside of any transaction.
+        learns: False if results change nothing of what it plans: then trials are planned long before they run.
         tier: How well proven it is.
         needs: What an experiment has to have for it, in a few words.
     """
@@ -117,6 +118,7 @@ class StudyStrategy(ABC):
     tier: ClassVar[Tier] = "experimental"
     needs: ClassVar[str] = "nothing"
     slow: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
     parameters_type: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, parameters: Parameters) -> None:
@@ -163,7 +165,7 @@ class StudyStrategy(ABC):
             most: How many are wanted.
             seed: Of the experiment: the same at every call.
         """
-        ordered = tuple(sorted(finished, key=lambda one: one.number))
+        ordered = ended_in(spec, finished)
         progress = Progress(spec, ordered, tuple(pending), seed)
         room = min(most, spec.max_trials - progress.planned)
         if room <= 0 or (spec.max_flops is not None and progress.spent() >= spec.max_flops):
@@ -173,3 +175,9 @@ class StudyStrategy(ABC):
     @abstractmethod
     def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
         """Return up to ``most`` next trials, 1 or more; budgets are looked after."""
+
+
+def ended_in(spec: ExperimentSpec, finished: Sequence[Finished]) -> tuple[Finished, ...]:
+    """Return trials by number, each with the fixed parameters of its experiment."""
+    whole = (replace(one, parameters={**spec.fixed, **one.parameters}) for one in finished)
+    return tuple(sorted(whole, key=lambda one: one.number))

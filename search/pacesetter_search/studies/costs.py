@@ -17,8 +17,8 @@ POWERS = ((1.9, 0.2), (1.0, 0.1), (1.0, 0.02), (1.0, 0.1))
 """Mean and sd of the powers of width, depth, steps and batch. Embeddings bring the width below 2: a byte LM has 1.8
 between width 32 and 256."""
 
-NOISE = 0.05
-"""Octaves that trials of one cell differ by: those that diverged ended early, and are left out."""
+NOISE = 0.15
+"""Octaves that a cell is off the powers by: that of the width rises towards 2, so two narrow cells do not settle it."""
 
 NO_SCALE = 60.0
 """Octaves: nothing is known of the scale beforehand."""

@@ -1,7 +1,7 @@
 """``fidelity``: narrow or short proxies, whichever narrows the target's best peak most per FLOP."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -11,12 +11,12 @@ from pydantic import Field
 
 from pacesetter_search.contract import Parameters
 from pacesetter_search.studies.believing import Family, parametrization_of
-from pacesetter_search.studies.cells import Cell, Names, Place, number, values_of
+from pacesetter_search.studies.cells import Cell, Names, Place, number
+from pacesetter_search.studies.choosing import cells_of, exact
 from pacesetter_search.studies.contract import Progress, StudyStrategy
 from pacesetter_search.studies.costs import Costs
 from pacesetter_search.studies.optima import Shape
 from pacesetter_search.studies.result import Swept, lr_range, sweep
-from pacesetter_search.studies.space import Space, crossed
 from pacesetter_search.studies.worth import Known, Offer, Outlook
 
 LOCATED = 0.75
@@ -142,7 +142,7 @@ class Fidelity(StudyStrategy):
 
     def _next(self, progress: Progress, stand: Stand) -> list[tuple[TrialPlan, Cell, float]]:
         located = any(
-            one.found is not None and one.found.sd <= LOCATED for one in stand.known.values()
+            one.found is not None and one.found[1] <= LOCATED for one in stand.known.values()
         )
         return self._weighed(progress, stand) if located else self._locating(progress, stand)
 
@@ -225,7 +225,7 @@ class Fidelity(StudyStrategy):
         cell: Cell,
         rate: float,
         why: str,
-        numbers: dict[str, float | str],
+        numbers: Mapping[str, float | str],
     ) -> TrialPlan:
         spec, names = progress.spec, self._wanted.names
         lr = lr_range(spec, names)
@@ -253,7 +253,9 @@ class Fidelity(StudyStrategy):
         names, spec = self._wanted.names, progress.spec
         swept = sweep(spec, progress.finished, names)
         costs, target = Costs(progress.finished, names), self._wanted.target.cell(spec.fixed, names)
-        known = {cell: Known(found=swept.known.get(cell)) for cell in cells_of(spec, names)}
+        family = Family.of(spec, lr_range(spec, names), swept.unit)
+        told = family.told(swept.densities, target)
+        known = {cell: Known(found=told.get(cell)) for cell in cells_of(spec, names)}
         spent, lost = 0.0, dict.fromkeys(known, 0)
         for one in progress.finished:
             cell, rate = self._where(progress, one.parameters)
@@ -275,31 +277,6 @@ class Fidelity(StudyStrategy):
     def _where(self, progress: Progress, parameters: dict[str, Value]) -> tuple[Cell, float]:
         names, whole = self._wanted.names, progress.whole(parameters)
         return Cell.of(whole, names), math.log2(number(whole[names.lr], names.lr))
-
-
-def cells_of(spec: ExperimentSpec, names: Names) -> list[Cell]:
-    """Return the cells that an experiment may run, in order.
-
-    Raises:
-        ValueError: The space has something else than the learning rate and what tells cells apart, or a value of
-            that which is no number above 0.
-    """
-    cell_names = set(names.of_cells().values())
-    others = sorted(spec.space.keys() - cell_names - {names.lr})
-    if others:
-        raise ValueError(
-            f"{', '.join(others)} in the space is neither the learning rate nor what tells cells apart "
-            f"({', '.join(sorted(cell_names))}); fix it, or choose the strategy gp"
-        )
-    told = {name: spec.space[name] for name in Space.of(spec.space).names if name in cell_names}
-    rows = crossed(tuple(told), [values_of(parameter) for parameter in told.values()])
-    return sorted({Cell.of({**spec.fixed, **row}, names) for row in rows})
-
-
-def exact(cell: Cell, each: str, called: str, spec: ExperimentSpec) -> Value:
-    """Return the value of the space that a cell has: whole where the space's is whole."""
-    wanted = getattr(cell, each)
-    return next(value for value in values_of(spec.space[called]) if value == wanted)
 
 
 def _unswept(one: Known, lr: Range, first: int) -> float | None:

@@ -1,8 +1,8 @@
 """Where the best learning rate of each cell of a study lies, by the landscape that all of them share.
 
-A cell's runs rise from its best rate as :func:`pacesetter_search.landscape.rise` has it. Where that lies and how good it
-is there are each cell's own; how steeply the loss rises, how much steeper above, how noisy runs are and where they level
-out is shared, and so a cell of two runs says something as well. All of it is on a grid, without sampling.
+A cell's runs rise from its best rate as :func:`pacesetter_search.landscape.rise` has it. Where that lies and how good
+it is there are each cell's own; how steeply the loss rises, how much steeper above, how noisy runs are and where they
+level out is shared, and so a cell of two runs says something as well. All of it is on a grid, without sampling.
 """
 
 import math
@@ -26,6 +26,9 @@ REACH = 3.0
 NOISES = ((0.003, 0.25), (0.01, 0.45), (0.03, 0.2), (0.1, 0.1))
 """Standard deviation of a complete proxy run's log loss between seeds, values with weights: at the best rate of a byte
 LM of width 32 to 64 it is .01 [mup-and-ray 4]."""
+
+LEAST_PRECISION = 0.05
+"""Per octave squared: below, runs of a cell say nothing of its best rate."""
 
 SPREAD = 0.1
 """Above the best run in log loss the median one is taken to lie where a loss is not above 0 and has no logarithm."""
@@ -72,6 +75,40 @@ class Shape:
         return _shape(shared, shared.weight, prior)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Density:
+    """What a cell's runs say of its best rate.
+
+    Attributes:
+        grid: log2 of rates.
+        likelihood: Of each to be the best one, in any unit; same shape.
+    """
+
+    grid: FloatArray
+    likelihood: FloatArray
+
+    def given(self, mean: float, sd: float) -> tuple[float, float] | None:
+        """Return what its runs say beside a normal belief, as mean and sd of the normal that would say the same.
+
+        That is one step of expectation propagation [Minka2001]: moments of the product with the belief, divided by it.
+
+        Returns:
+            None where they say nothing, or contradict the belief so that the product is wider.
+        """
+        log_belief = -0.5 * np.square((self.grid - mean) / sd)
+        product = self.likelihood * np.exp(log_belief - log_belief.max())
+        total = float(product.sum())
+        if not total > 0.0:
+            return None
+        product = product / total
+        middle = float(product @ self.grid)
+        variance = float(product @ np.square(self.grid - middle)) + STEP**2 / 12.0
+        precision = 1.0 / variance - sd**-2
+        if precision <= LEAST_PRECISION:
+            return None
+        return (middle / variance - mean / sd**2) / precision, 1.0 / math.sqrt(precision)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The best rate of a cell.
@@ -89,8 +126,10 @@ class Found:
     outside: float
 
 
-def find(cells: Sequence[Sequence[Run]], regime: Regime) -> tuple[list[Found], Shape]:
-    """Return the best rate of each cell, in their order, and the shape that they share.
+def find(
+    cells: Sequence[Sequence[Run]], regime: Regime
+) -> tuple[list[tuple[Found, Density]], Shape]:
+    """Return the best rate of each cell by itself, in their order, with all of what it says; and the shape they share.
 
     Args:
         cells: Each with a run or more.
@@ -106,10 +145,10 @@ def find(cells: Sequence[Sequence[Run]], regime: Regime) -> tuple[list[Found], S
     evidence = sum((_summed(each) for each in told), np.log(shared.weight))
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
-    found = [
-        _found(runs, grid, _density(each, weights))
-        for runs, grid, each in zip(cells, grids, told, strict=True)
+    densities = [
+        Density(grid, _density(each, weights)) for grid, each in zip(grids, told, strict=True)
     ]
+    found = [(_found(runs, one), one) for runs, one in zip(cells, densities, strict=True)]
     return found, _shape(shared, weights, prior)
 
 
@@ -146,7 +185,8 @@ def _density(log_density: FloatArray, weights: FloatArray) -> FloatArray:
     return density
 
 
-def _found(runs: Sequence[Run], grid: FloatArray, density: FloatArray) -> Found:
+def _found(runs: Sequence[Run], told: Density) -> Found:
+    grid, density = told.grid, told.likelihood
     mean = float(density @ grid)
     sd = math.sqrt(float(density @ np.square(grid - mean)) + STEP**2 / 12.0)
     tried = [run.log2_lr for run in runs]
@@ -155,7 +195,7 @@ def _found(runs: Sequence[Run], grid: FloatArray, density: FloatArray) -> Found:
 
 
 def edge_of(runs: Sequence[Run]) -> str | None:
-    """Return ``low`` or ``high`` where the best run has no worse one on that side, ``none_ended`` where all diverged."""
+    """Return ``low`` or ``high`` where the best run has no other one on that side, ``none_ended`` if all diverged."""
     ended = [run for run in runs if run.loss is not None]
     if not ended:
         return "none_ended"

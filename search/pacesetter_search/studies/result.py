@@ -7,18 +7,21 @@ from dataclasses import dataclass, fields
 from pacesetter.protocol import ExperimentSpec, Range
 
 from pacesetter_search.recommendation.peak import WORDS
-from pacesetter_search.studies.believing import SAYS_NOTHING, Family
+from pacesetter_search.studies.believing import Family
 from pacesetter_search.studies.cells import Cell, Names, Place, by_cell, number
-from pacesetter_search.studies.contract import Finished
+from pacesetter_search.studies.contract import Finished, ended_in
 from pacesetter_search.studies.costs import Costs
-from pacesetter_search.studies.optima import Found, Run, Shape, find
+from pacesetter_search.studies.optima import Density, Found, Run, Shape, find
 from pacesetter_search.transfer.peak import Z50, Z90, PeakModel, PeakPrediction
 from pacesetter_search.transfer.sweeps import cost_of_an_octave
+
+SAYS_NOTHING = 1.5
+"""Octaves of sd from which on a cell by itself does not say where its best rate lies."""
 
 FAR = 2.0
 """Octaves outside of the cells in tokens or width from which on a warning says so."""
 
-OUTSIDE = 0.25
+OUTSIDE = 0.5
 """Probability that a cell's best rate lies beyond its rates from which on a warning says so."""
 
 
@@ -106,18 +109,15 @@ class Swept:
 
     Attributes:
         optima: Of every cell with a trial that has a result.
+        densities: Of the same cells, where a run ended.
         shape: None where no cell has a run that ended.
         unit: Tokens of one unit of batch in one step.
     """
 
     optima: tuple[CellOptimum, ...]
+    densities: dict[Cell, Density]
     shape: Shape | None
     unit: float
-
-    @property
-    def known(self) -> dict[Cell, Found]:
-        """Best rates of the cells that have one."""
-        return {one.cell: one.found for one in self.optima if one.found is not None}
 
 
 def transfer_study(
@@ -139,11 +139,12 @@ def transfer_study(
     """
     names = names or Names()
     lr = lr_range(spec, names)
-    swept = sweep(spec, finished, names)
-    costs = Costs(finished, names)
+    ended = ended_in(spec, finished)
+    swept = sweep(spec, ended, names)
+    costs = Costs(ended, names)
     here = at(spec, target, swept, names)
     family = Family.of(spec, lr, swept.unit)
-    model = family.model(swept.known, here)
+    model = family.model(family.told(swept.densities, here), here)
     peak = model.predict(family.place(here))
     flops = math.fsum(one.cost.flops for one in finished)
     return TransferStudy(
@@ -156,7 +157,7 @@ def transfer_study(
         relative_loss_of_missing=_missing(swept.shape, peak),
         flops=flops,
         share=flops / costs.flops(here) if costs.measured else None,
-        warnings=tuple(_warnings(swept, here, names)),
+        warnings=tuple(_warnings(spec, swept, here, names)),
     )
 
 
@@ -181,12 +182,13 @@ def sweep(spec: ExperimentSpec, finished: Sequence[Finished], names: Names) -> S
     runs = {cell: runs_of(trials, names) for cell, trials in cells.items()}
     told = [cell for cell, each in runs.items() if any(run.loss is not None for run in each)]
     found, shape = find([runs[cell] for cell in told], spec.regime) if told else ([], None)
-    best = dict(zip(told, found, strict=True))
+    best = {cell: one for cell, (one, _) in zip(told, found, strict=True)}
     unit = _unit(cells)
     optima = tuple(
         _optimum(cell, trials, best.get(cell), names, unit) for cell, trials in cells.items()
     )
-    return Swept(optima, shape, unit)
+    densities = {cell: density for cell, (_, density) in zip(told, found, strict=True)}
+    return Swept(optima, densities, shape, unit)
 
 
 def runs_of(trials: Sequence[Finished], names: Names) -> list[Run]:
@@ -242,8 +244,7 @@ def _missing(shape: Shape | None, peak: PeakPrediction) -> float:
     return math.expm1(0.5 * shape.curvature * peak.sd**2)
 
 
-def _warnings(swept: Swept, target: Cell, names: Names) -> Iterator[str]:
-    named = names.of_cells().values()
+def _warnings(spec: ExperimentSpec, swept: Swept, target: Cell, names: Names) -> Iterator[str]:
     speaking = [
         one for one in swept.optima if one.found is not None and one.found.sd <= SAYS_NOTHING
     ]
@@ -260,8 +261,8 @@ def _warnings(swept: Swept, target: Cell, names: Names) -> Iterator[str]:
         if one.found.edge is not None or one.found.outside > OUTSIDE:
             side = {"low": "below", "high": "above"}.get(one.found.edge or "", "beyond")
             yield (
-                f"at {one.cell.words(names, named)} the best of {one.trials} rates is not bounded on both sides; add one "
-                f"{side} {one.best_lr:.3g}"
+                f"at {one.cell.words(names, spec.space)} the best of {one.trials} rates is not bounded on both sides; "
+                f"add one {side} {one.best_lr:.3g}"
             )
     for name, called in names.of_cells().items():
         values = [getattr(one.cell, name) for one in speaking]

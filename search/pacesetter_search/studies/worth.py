@@ -1,10 +1,10 @@
 """What further runs of a cell would tell of the target's best rate, in closed form.
 
-A run ``d`` octaves from the best rate ends above it by ``c (d^2 / 2 + a d^3 / 6)`` in log loss, to the third order of the
-landscape. Its level, curvature ``c`` and asymmetry ``a`` are unknown beside the best rate, so what runs tell of that is
-what the others leave over: a Schur complement of the linearised model's precision. A cell's best rate known so well is
-then a measurement of the Bayesian model of peaks, and the variance of the target's best peak that it leaves follows
-without sampling.
+A run ``d`` octaves from the best rate ends above it by ``c (d^2 / 2 + a d^3 / 6)`` in log loss, to the third order of
+the landscape. Its level, curvature ``c`` and asymmetry ``a`` are unknown beside the best rate, so what runs tell of
+that is what the others leave over: a Schur complement of the linearised model's precision. A cell's best rate known so
+well is then a measurement of the Bayesian model of peaks, and the variance of the target's best peak that it leaves
+follows without sampling.
 """
 
 import math
@@ -15,12 +15,12 @@ from functools import cached_property
 import numpy as np
 
 from pacesetter_search.landscape import FloatArray
-from pacesetter_search.studies.believing import SAYS_NOTHING, Family
+from pacesetter_search.studies.believing import Family, Normal
 from pacesetter_search.studies.cells import Cell
-from pacesetter_search.studies.optima import Found, Shape
+from pacesetter_search.studies.optima import LEAST_PRECISION, Shape
 
 OFFSETS: FloatArray = np.arange(0.25, 2.01, 0.25)
-"""Octaves from where the best rate is expected at which runs are considered. Further out they may diverge, or level out."""
+"""Octaves from where the best rate is expected at which runs are considered. Further out they diverge or level out."""
 
 
 def information(rates: Sequence[float], best: float, sd: float, shape: Shape) -> float:
@@ -58,12 +58,12 @@ class Known:
     """What is known of a cell, and what will be.
 
     Attributes:
-        found: Its best rate; None: nothing yet.
+        found: What its runs tell of its best rate; None: nothing yet.
         ended: log2 of the rates of runs that ended.
         planned: Of those that run, or are about to.
     """
 
-    found: Found | None = None
+    found: Normal | None = None
     ended: tuple[float, ...] = ()
     planned: tuple[float, ...] = ()
 
@@ -75,11 +75,11 @@ class Known:
     def precision(self, best: float, sd: float, shape: Shape) -> float:
         """Return how well its best rate will be known once what is planned has ended."""
         all_of_them = information(self.rates, best, sd, shape)
-        if self.found is None or self.found.sd > SAYS_NOTHING:
+        if self.found is None:
             return all_of_them
         # What ended says what it says, and not what it was expected to.
         gained = all_of_them - information(self.ended, best, sd, shape)
-        return self.found.sd**-2 + max(gained, 0.0)
+        return self.found[1] ** -2 + max(gained, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Outlook:
         return self._sd_with(self._known)
 
     def offer(self, cell: Cell, flops: float) -> Offer:
-        """Return the runs of a cell that tell most for their FLOPs: one where it has some, two or three where it has none.
+        """Return the runs of a cell that tell most for their FLOPs: one where it has some, else two or three.
 
         Args:
             cell: One of the known ones.
@@ -181,9 +181,9 @@ class Outlook:
         for cell, one in known.items():
             best, sd = self._expected[cell]
             precision = one.precision(best, sd, self._shape)
-            if precision > SAYS_NOTHING**-2:
-                mean = best if one.found is None else one.found.mean
-                measured[cell] = Found(mean, 1.0 / math.sqrt(precision), None, 0.0)
+            if precision > LEAST_PRECISION:
+                mean = best if one.found is None else one.found[0]
+                measured[cell] = (mean, 1.0 / math.sqrt(precision))
         return (
             self._family.model(measured, self._target).predict(self._family.place(self._target)).sd
         )

@@ -120,6 +120,10 @@ def _workload(trial: TrialView, declared: Workload) -> Workload:
     cost = trial.cost
     if declared.batch_tokens is None and cost.tokens >= cost.steps > 0:
         found.setdefault("batch_tokens", cost.tokens / cost.steps)
+    for side in ("width", "depth"):
+        given, base = (_number(trial.parameters, name) for name in (side, f"base_{side}"))
+        if given > 0.0 and base > 0.0:
+            found.setdefault(f"{side}_ratio", given / base)
     if trial.parameters.get("parametrization") in ("standard", "mup"):
         found["parametrization"] = str(trial.parameters["parametrization"])
     try:
@@ -131,5 +135,6 @@ def _workload(trial: TrialView, declared: Workload) -> Workload:
 
 def _number(parameters: Mapping[str, object], name: str, below: float = math.inf) -> float:
     value = parameters.get(name, 0.0)
-    usable = isinstance(value, int | float) and 0.0 <= value < below
-    return float(value) if usable and isinstance(value, int | float) else 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if 0.0 <= value < below else 0.0

@@ -16,7 +16,7 @@ from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.experiments import repository
 from pacesetter_service.experiments.repository import change_experiment, lock_experiment
 from pacesetter_service.experiments.strategies import Studies
-from pacesetter_service.experiments.views import PENDING, ExperimentStatus, TrialCounts
+from pacesetter_service.experiments.views import PENDING, ExperimentStatus
 
 AHEAD = 64
 """Trials that a strategy which learns nothing from results keeps queued: what one claim can take."""
@@ -90,13 +90,14 @@ def advance(tx: Transaction, experiment: str, studies: Studies, *, most_wanted: 
         # An older release does not know it; results that come in are kept nevertheless.
         _fail(tx, row, str(error))
         return
-    if row.sated or _needed(counts, wanted, slow=strategy.slow) == 0:
+    most = _needed(counts.queued, wanted, type(strategy))
+    if row.sated or most == 0:
         return
     if strategy.slow:
         if row.due_since is None:
             change_experiment(tx, experiment, due_since=utc_now())
         return
-    _plan_now(tx, row, strategy, studies)
+    _plan_now(tx, row, strategy, most, studies)
 
 
 def question_of(tx: Transaction, experiment: str, studies: Studies) -> Question | None:
@@ -107,8 +108,7 @@ def question_of(tx: Transaction, experiment: str, studies: Studies) -> Question 
     if row is None or row.status != "running":
         return None
     counts, _ = repository.counts_of(tx, [experiment])[experiment]
-    slow = studies.type_of(row.strategy).slow
-    most = _needed(counts, row.wanted, slow=slow)
+    most = _needed(counts.queued, row.wanted, studies.type_of(row.strategy))
     return None if row.sated or most == 0 else _question(tx, row, most)
 
 
@@ -213,26 +213,31 @@ def hungry(
 
 def _lacks(row: Any, queued: int, missing: int, studies: Studies) -> bool:
     try:
-        slow = studies.type_of(row.strategy).slow
+        strategy = studies.type_of(row.strategy)
     except StrategyRefused:
         return True  # `advance` says so, and ends it
-    if not slow:
-        return _needed(TrialCounts(queued=queued), 0, slow=False) > 0
+    if _plans_ahead(strategy):
+        return _needed(queued, 0, strategy) > 0
     # It has been told of as many as that already: a worker that polls must not write each time.
     wanted: int = row.wanted
     return missing > wanted
 
 
-def _needed(counts: TrialCounts, wanted: int, *, slow: bool) -> int:
+def _needed(queued: int, wanted: int, strategy: type[StudyStrategy]) -> int:
     """Return how many trials to ask for. A strategy that learns is asked for no more than there are workers for."""
-    if slow:
-        return max(0, max(wanted, 1) - counts.queued)
-    return AHEAD - counts.queued if counts.queued < AHEAD // 2 else 0
+    if _plans_ahead(strategy):
+        return AHEAD - queued if queued < AHEAD // 2 else 0
+    return max(0, max(wanted, 1) - queued)
 
 
-def _plan_now(tx: Transaction, row: Any, strategy: StudyStrategy, studies: Studies) -> None:
-    counts, _ = repository.counts_of(tx, [row.id])[row.id]
-    question = _question(tx, row, _needed(counts, row.wanted, slow=False))
+def _plans_ahead(strategy: type[StudyStrategy]) -> bool:
+    return not (strategy.slow or strategy.learns)
+
+
+def _plan_now(
+    tx: Transaction, row: Any, strategy: StudyStrategy, most: int, studies: Studies
+) -> None:
+    question = _question(tx, row, most)
     try:
         plans = question.ask(strategy)
     except Exception as error:

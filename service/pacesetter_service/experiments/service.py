@@ -16,6 +16,7 @@ from pacesetter.protocol import (
     TrialReturn,
     TrialStatus,
 )
+from pacesetter_search.studies import StudyStrategy
 
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
@@ -57,6 +58,10 @@ class Experiments:
         self._runner = runner
         self._lease_seconds = lease_seconds
         self._ended = ended
+
+    def strategies(self) -> tuple[type[StudyStrategy], ...]:
+        """Return every strategy that experiments may choose, by name."""
+        return self._studies.types()
 
     async def create(self, spec: ExperimentSpec, project: str) -> ExperimentView:
         """Begin an experiment. Raises StrategyRefused where its strategy cannot plan it."""

@@ -62,6 +62,10 @@ class Studies:
             )
         return choice
 
+    def types(self) -> tuple[type[StudyStrategy], ...]:
+        """Return every strategy, by name."""
+        return tuple(self.type_of(name) for name in self._module.STUDY_STRATEGIES)
+
     def type_of(self, name: str) -> type[StudyStrategy]:
         """Return the class called ``name``. Raises StrategyRefused (``UNKNOWN_STRATEGY``)."""
         try:

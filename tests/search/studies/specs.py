@@ -23,8 +23,10 @@ def mixed() -> dict[str, Parameter]:
     }
 
 
-def ended(number: int, loss: float | None, flops: float = 1.0, **parameters: Value) -> Finished:
-    return Finished(number, dict(parameters), loss, Cost(flops=flops))
+def ended(
+    number: int, loss: float | None, parameters: dict[str, Value] | None = None, flops: float = 1.0
+) -> Finished:
+    return Finished(number, parameters or {"lr": 0.01}, loss, Cost(flops=flops))
 
 
 def plans(strategy: StudyStrategy, of: ExperimentSpec, count: int) -> list[TrialPlan]:

@@ -29,7 +29,7 @@ def test_never_more_than_max_trials_pending_ones_among_them() -> None:
     strategy, of = get_study_strategy("random").from_document({}), spec(max_trials=7)
     assert len(plans(strategy, of, 100)) == 7
     pending = plans(strategy, of, 5)
-    done = [ended(number, 1.0, lr=0.01) for number in (1, 2)]
+    done = [ended(number, 1.0) for number in (1, 2)]
     assert not strategy.plan(of, done, pending, 3, of.seed)
     assert len(strategy.plan(of, done, pending[:4], 3, of.seed)) == 1
 
@@ -42,7 +42,7 @@ def test_nothing_is_planned_once_the_flops_are_spent() -> None:
 def test_pending_trials_count_as_those_that_ended() -> None:
     strategy, of = get_study_strategy("random").from_document({}), spec(max_flops=5.5)
     pending = plans(strategy, of, 2)
-    done = [ended(number, 1.0, flops=2.0, lr=0.01) for number in (1, 2)]
+    done = [ended(number, 1.0, flops=2.0) for number in (1, 2)]
     assert not strategy.plan(of, done, pending[:1], 1, of.seed)
     assert strategy.plan(of, done[:1], pending[:1], 1, of.seed)
 

@@ -110,6 +110,6 @@ def test_however_plans_are_asked_for_they_are_the_same(name: str, cuts: list[int
     for cut in cuts:
         # Half of what was planned has ended, which makes no difference.
         half = len(pieces) // 2
-        done = [ended(n + 1, 1.0, **plan.parameters) for n, plan in enumerate(pieces[:half])]
+        done = [ended(n + 1, 1.0, plan.parameters) for n, plan in enumerate(pieces[:half])]
         pieces.extend(strategy.plan(of, done, pieces[half:], cut, of.seed))
     assert [plan.parameters for plan in pieces] == whole

@@ -43,7 +43,8 @@ class Truth:
             return None
         above = rise(np.array([octaves]), np.array([self.curvature]), np.array([0.8]), 0.8)
         level = 2.0 + 4.0 * cell.steps**-0.3 + 2.0 * cell.width**-0.5
-        return level * math.exp(float(above[0]) + self.noise * self._normal("run", parameters))
+        noise = self.noise * self._normal("run", sorted(parameters.items()))
+        return float(level * math.exp(float(above[0]) + noise))
 
     def regret(self, cell: Cell, log2_lr: float) -> float:
         """Log of the loss at a rate over the best one."""

@@ -29,6 +29,13 @@ class Rounds(SlowRandom):
         return super().propose(progress, min(most, 2 - progress.planned % 2))
 
 
+class Learning(RandomSearch):
+    """``random``, asked as a strategy that learns is."""
+
+    name: ClassVar[str] = "learning"
+    learns: ClassVar[bool] = True
+
+
 class Failing(StudyStrategy):
     """Plans one trial, and raises after it."""
 
@@ -78,7 +85,17 @@ class Greedy(RandomSearch):
 
 _STRATEGIES = {
     one.name: one
-    for one in (RandomSearch, SlowRandom, Rounds, Failing, SlowFailing, Dying, Astray, Greedy)
+    for one in (
+        RandomSearch,
+        Learning,
+        SlowRandom,
+        Rounds,
+        Failing,
+        SlowFailing,
+        Dying,
+        Astray,
+        Greedy,
+    )
 }
 STUDY_STRATEGIES = tuple(_STRATEGIES)
 

@@ -121,6 +121,25 @@ async def test_what_ended_while_the_strategy_thought_does_not_void_its_answer(
     assert (await quiet.experiments.get(experiment.id)).trials.queued == 1
 
 
+async def test_a_quick_strategy_that_learns_plans_what_is_claimed_when_it_is_claimed(
+    quiet: Controller,
+) -> None:
+    experiment = await create(quiet, "learning", trials=20)
+    assert experiment.trials.queued == 1
+    leases = await claim(quiet, most=4)
+    assert [lease.trial.number for lease in leases] == [1, 2, 3, 4]
+    assert (await quiet.experiments.get(experiment.id)).trials.queued == 0
+    await finish(quiet, leases[0])
+    assert (await quiet.experiments.get(experiment.id)).trials.queued == 1
+    (lease,) = await claim(quiet)
+    assert lease.trial.number == 5
+    await finish(quiet, lease)
+    for lease in leases[1:]:
+        await finish(quiet, lease)
+    assert await run_all(quiet, most=3) == list(range(6, 21))
+    assert (await quiet.experiments.get(experiment.id)).status == "completed"
+
+
 @pytest.mark.parametrize(
     ("strategy", "problem"),
     [

@@ -264,6 +264,17 @@ async def test_a_worker_s_token_runs_trials_of_its_project_and_no_more(
         assert (await anonymous.get(own, headers=token)).json()["trials"]["done"] == 1
 
 
+async def test_the_strategies_of_experiments_are_listed_with_their_parameters(
+    client: httpx.AsyncClient,
+) -> None:
+    listed = (await client.get("/v1/strategies")).json()["experiments"]
+    found = {one["name"]: one for one in listed}
+    assert {"grid", "random"} <= found.keys()
+    assert found["grid"]["tier"] == "supported"
+    assert "points" in found["grid"]["parameters"]["properties"]
+    assert found["grid"]["summary"].startswith("Tries every combination")
+
+
 async def test_metrics_count_what_workers_did(client: httpx.AsyncClient) -> None:
     await create(client)
     first, second = await claim(client, most=2)

@@ -6,6 +6,7 @@ from typing import Literal
 from fastapi import APIRouter, Depends
 from pacesetter.schedules import FAMILIES, Tier
 from pacesetter_search.contract import Strategy
+from pacesetter_search.studies import StudyStrategy
 from pydantic import JsonValue
 from starlette.responses import HTMLResponse, Response
 
@@ -82,10 +83,24 @@ class StrategyReply(Reply):
     """A JSON schema."""
 
 
+class StudyStrategyReply(Reply):
+    """A strategy of experiments: its name, how well proven it is, what it does and needs, its parameters."""
+
+    name: str
+    tier: Tier
+    summary: str
+    needs: str
+    parameters: dict[str, JsonValue]
+    """A JSON schema."""
+
+
 class StrategyList(Reply):
     """Every strategy that this release knows."""
 
     strategies: tuple[StrategyReply, ...]
+    """Of jobs."""
+    experiments: tuple[StudyStrategyReply, ...]
+    """Of experiments."""
 
 
 def _described(strategy: type[Strategy]) -> StrategyReply:
@@ -96,6 +111,16 @@ def _described(strategy: type[Strategy]) -> StrategyReply:
         needs=strategy.needs,
         default_cap=strategy.default_cap,
         handles_budget=strategy.handles_budget,
+        parameters=strategy.parameters_schema(),
+    )
+
+
+def _described_study(strategy: type[StudyStrategy]) -> StudyStrategyReply:
+    return StudyStrategyReply(
+        name=strategy.name,
+        tier=strategy.tier,
+        summary=strategy.about(),
+        needs=strategy.needs,
         parameters=strategy.parameters_schema(),
     )
 
@@ -131,9 +156,14 @@ async def list_families() -> Response:
     responses=problems(),
 )
 async def list_strategies(services: ServicesDependency) -> Response:
-    """List the strategies with their tiers, needs and parameters."""
-    found = services.controller.strategies()
-    return json_reply(StrategyList(strategies=tuple(_described(each) for each in found)))
+    """List the strategies of jobs and of experiments with their tiers, needs and parameters."""
+    controller = services.controller
+    return json_reply(
+        StrategyList(
+            strategies=tuple(map(_described, controller.strategies())),
+            experiments=tuple(map(_described_study, controller.experiments.strategies())),
+        )
+    )
 
 
 @router.get(

@@ -1,0 +1,183 @@
+"""The answer of a study: on known landscapes, with what makes it doubtful."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pacesetter.protocol import Choice, Cost, ExperimentSpec, Value
+from pacesetter_search.studies import Finished, transfer_study
+from pacesetter_search.studies.cells import Cell, Place
+from pacesetter_search.transfer.peak import Z90
+
+from tests.search.studies.specs import LR, spec
+from tests.search.studies.truth import TARGET, Truth, cost
+
+RATES = tuple(range(-9, -2))
+PLACE = Place(width=256, steps=1200)
+
+
+def study_spec() -> ExperimentSpec:
+    widths, steps = Choice(values=(32, 64, 128)), Choice(values=(150, 300, 600, 1200))
+    return spec(
+        {"lr": LR, "width": widths, "steps": steps},
+        fixed={"batch": 16, "parametrization": "mup"},
+        max_trials=100,
+        regime="pretrain",
+    )
+
+
+def trials(
+    truth: Truth, cells: list[tuple[int, int]], rates: tuple[int, ...] = RATES
+) -> list[Finished]:
+    found: list[Finished] = []
+    for width, steps in cells:
+        for rate in rates:
+            parameters: dict[str, Value] = {"lr": 2.0**rate, "width": width, "steps": steps}
+            parameters["batch"] = 16
+            one = Finished(len(found) + 1, parameters, truth.loss(parameters), cost(parameters))
+            found.append(one)
+    return found
+
+
+CELLS = [(32, 300), (64, 300), (32, 600), (32, 1200)]
+
+
+def test_the_target_is_found_and_the_interval_holds_it() -> None:
+    """Ten landscapes: the widest cell has a fourth of the target's width."""
+    errors, held = [], 0
+    for seed in range(10):
+        truth = Truth(seed=seed)
+        study = transfer_study(study_spec(), trials(truth, CELLS), PLACE)
+        errors.append(study.peak.mean - truth.optimum(TARGET))
+        held += abs(errors[-1]) < Z90 * study.peak.sd
+        assert study.lr == pytest.approx(2.0**study.peak.mean)
+        assert study.interval_90[0] < study.interval_50[0] < study.lr < study.interval_50[1]
+    assert math.sqrt(sum(error**2 for error in errors) / 10) < 0.3
+    assert held >= 9
+
+
+def test_each_cell_has_its_own_optimum() -> None:
+    truth = Truth(seed=1)
+    study = transfer_study(study_spec(), trials(truth, CELLS), PLACE)
+    assert [one.cell.width for one in study.cells] == [32.0, 32.0, 32.0, 64.0]
+    for one in study.cells:
+        assert one.found is not None
+        assert one.found.mean == pytest.approx(truth.optimum(one.cell), abs=0.35)
+        assert (one.trials, one.diverged) == (7, 0)
+        assert one.tokens == one.cell.steps * 16 * 64
+        assert one.best_lr is not None
+        assert abs(math.log2(one.best_lr) - truth.optimum(one.cell)) <= 1.5
+    tokens, sd = study.slopes["tokens"]
+    assert tokens == pytest.approx(truth.by_steps, abs=2.0 * sd)
+    assert sd < 0.15
+    assert study.target == TARGET
+
+
+def test_what_dominates_is_what_the_target_is_far_away_in() -> None:
+    wide = transfer_study(study_spec(), trials(Truth(), CELLS), PLACE)
+    assert wide.dominant.startswith("the distance in width: +-0.2")
+    long = transfer_study(study_spec(), trials(Truth(), CELLS[:3]), Place(width=32, steps=38_400))
+    assert long.dominant.startswith("the distance in tokens")
+    assert any(
+        "5.0 octaves above" not in one and "6.0 octaves above" in one for one in long.warnings
+    )
+
+
+def test_what_it_cost_is_told_as_a_share_of_one_run_of_the_target() -> None:
+    found = trials(Truth(), CELLS)
+    study = transfer_study(study_spec(), found, PLACE)
+    assert study.flops == math.fsum(one.cost.flops for one in found)
+    whole = cost({"width": 256, "steps": 1200, "batch": 16}).flops
+    assert study.share == pytest.approx(study.flops / whole, rel=0.25)
+    uncounted = [Finished(one.number, one.parameters, one.loss, Cost()) for one in found]
+    assert transfer_study(study_spec(), uncounted, PLACE).share is None
+
+
+def test_without_a_target_it_is_the_widest_and_longest_of_the_trials() -> None:
+    assert transfer_study(study_spec(), trials(Truth(), CELLS)).target == Cell(
+        64.0, 1.0, 1200.0, 16.0
+    )
+
+
+def test_one_cell_alone_is_told() -> None:
+    (warning,) = transfer_study(
+        study_spec(), trials(Truth(), [(64, 600)]), Place(width=64, steps=1200)
+    ).warnings
+    assert warning.startswith("one cell alone says where its best rate lies")
+
+
+def test_a_minimum_at_the_edge_of_the_rates_is_told() -> None:
+    low = trials(Truth(noise=0.0), [(32, 300), (64, 300)], rates=(-10, -9, -8, -7))
+    warnings = transfer_study(study_spec(), low, Place(width=64, steps=300)).warnings
+    assert warnings[0] == (
+        "at width 32, steps 300 the best of 4 rates is not bounded on both sides; add one above 0.00781"
+    )
+
+
+def test_nothing_known_is_what_was_believed_beforehand() -> None:
+    study = transfer_study(study_spec(), [], PLACE)
+    assert study.peak.mean == pytest.approx(-6.5, abs=0.01)
+    assert study.peak.sd > 3.0
+    assert study.cells == ()
+    assert study.warnings == (
+        "no cell says where its best rate lies: the answer is what was believed beforehand; run more rates",
+    )
+
+
+def test_a_cell_whose_trials_all_diverged_has_no_optimum() -> None:
+    lost = [Finished(9, {"lr": 0.1, "width": 32, "steps": 150}, None, Cost())]
+    study = transfer_study(study_spec(), lost, PLACE)
+    assert (study.cells[0].found, study.cells[0].lr, study.cells[0].best_loss) == (None, None, None)
+    assert study.cells[0].diverged == 1
+
+
+def test_a_space_without_learning_rates_is_refused() -> None:
+    of = spec({"width": Choice(values=(32, 64))})
+    with pytest.raises(ValueError, match="the space has no range 'lr' in octaves"):
+        transfer_study(of, [], PLACE)
+
+
+@settings(max_examples=10)
+@given(st.randoms(use_true_random=False))
+def test_the_order_in_which_trials_ended_changes_nothing(shuffling: random.Random) -> None:
+    found = trials(Truth(seed=2), CELLS[:2])
+    study = transfer_study(study_spec(), found, PLACE)
+    shuffling.shuffle(found)
+    again = transfer_study(study_spec(), found, PLACE)
+    assert again.peak == study.peak
+    assert again.cells == study.cells
+
+
+def test_batch_and_horizon_predict_a_cell_that_was_held_back() -> None:
+    """Three horizons by three batches; four times the tokens and another batch, on ten landscapes."""
+    of = spec(
+        {
+            "lr": LR,
+            "steps": Choice(values=(75, 150, 300)),
+            "batch": Choice(values=(8, 16, 32)),
+        },
+        fixed={"width": 64, "parametrization": "mup"},
+        max_trials=100,
+        regime="pretrain",
+    )
+    held = Cell(64.0, 1.0, 600.0, 64.0)
+    inside = []
+    for seed in range(10):
+        truth, found = Truth(seed=seed), list[Finished]()
+        for steps in (75, 150, 300):
+            for batch in (8, 16, 32):
+                for rate in RATES:
+                    parameters: dict[str, Value] = {"lr": 2.0**rate, "steps": steps, "batch": batch}
+                    parameters["width"] = 64
+                    number, loss = len(found) + 1, truth.loss(parameters)
+                    found.append(Finished(number, parameters, loss, cost(parameters)))
+        study = transfer_study(of, found, Place(steps=600, batch=64))
+        error = study.peak.mean - truth.optimum(held)
+        assert abs(error) < 0.5
+        inside.append(abs(error) < Z90 * study.peak.sd)
+        slope, sd = study.slopes["batch"]
+        # At a given number of tokens a larger batch takes fewer steps.
+        assert slope == pytest.approx(truth.by_batch - truth.by_steps, abs=2.0 * sd)
+    assert sum(inside) >= 9

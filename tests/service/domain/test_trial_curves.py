@@ -1,0 +1,172 @@
+"""What a trial measured becomes a stored curve, which is evidence as that of a job is."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pacesetter.curves import Points
+from pacesetter.protocol import Cost, Heartbeat, TrialPoint, Workload
+from pacesetter_service.controller import Controller
+from pacesetter_service.curves.repository import CurveFilter
+from pacesetter_service.views import StoredCurve
+
+from tests.service.domain.conftest import OPTIONS, Open
+from tests.service.domain.experimenting import claim, finish, insist, run_out, search
+
+QUIET = replace(OPTIONS, planning=False)
+STEPS = 40
+
+
+@pytest.fixture
+async def controller(open_controller: Open) -> Controller:
+    return await open_controller(QUIET)
+
+
+def point(step: int, **changes: Any) -> TrialPoint:
+    """Return a point of a linear decay from 0.01."""
+    fields = {"step": step, "lr": 0.01 * (1 - (step - 1) / STEPS), "loss": 3.0 - 0.01 * step}
+    return TrialPoint(**{**fields, **changes})
+
+
+async def run(
+    controller: Controller, points: tuple[TrialPoint, ...], spec: Any = None, **result: Any
+) -> str:
+    """Run a trial that measures points; return its id."""
+    await controller.experiments.create(spec or search(1), "default")
+    (lease,) = await claim(controller)
+    beat = Heartbeat(token=lease.token, step=STEPS, points=points)
+    await controller.experiments.heartbeat(lease.trial.id, beat)
+    cost = Cost(steps=STEPS, tokens=64.0 * STEPS)
+    await finish(controller, lease, cost=cost, **result)
+    return lease.trial.id
+
+
+async def curve_of(controller: Controller, trial: str) -> tuple[StoredCurve, Points]:
+    view = (await controller.experiments.trial(trial)).trial
+    assert view.curve is not None
+    return (await controller.curves.points([view.curve]))[0]
+
+
+WHOLE = tuple(point(step) for step in range(1, STEPS + 1))
+
+
+async def test_a_trial_that_is_done_leaves_its_curve(controller: Controller) -> None:
+    spec = search(
+        1,
+        fixed={"width": 32, "optimizer": "SGD", "momentum": 0.9, "weight_decay": 0.1},
+        regime="pretrain",
+        workload=Workload(family="bytes", parameters=50_000.0),
+    )
+    trial = await run(controller, WHOLE, spec, loss=2.5)
+    assert await controller.record_trial_curves() == (trial,)
+    assert await controller.record_trial_curves() == ()
+    curve, points = await curve_of(controller, trial)
+    assert points.steps.tolist() == list(range(1, STEPS + 1))
+    assert points.losses.tolist() == [one.loss for one in WHOLE]
+    assert points.lrs.tolist() == [one.lr for one in WHOLE]
+    record = curve.record
+    assert (record.source, record.job, record.name) == ("trial", None, "rates 1")
+    assert (record.regime, record.optimizer) == ("pretrain", "sgd")
+    assert (record.momentum, record.weight_decay) == (0.9, 0.1)
+    assert (record.steps, record.tokens, record.peak_lr) == (STEPS, 2560.0, 0.01)
+    assert (record.final_loss, record.validated, record.completed) == (2.5, True, True)
+    assert record.workload == Workload(family="bytes", parameters=50_000.0, batch_tokens=64.0)
+    listed = await controller.curves.page(CurveFilter(source="trial"))
+    assert [one.id for one in listed.items] == [curve.id]
+
+
+async def test_a_trial_says_of_itself_what_differs_from_trial_to_trial(
+    controller: Controller,
+) -> None:
+    spec = search(
+        1,
+        fixed={
+            "parametrization": "mup",
+            "width": 64,
+            "base_width": 32,
+            "depth": 2,
+            "base_depth": 4,
+        },
+        workload=Workload(family="bytes", parameters=1e6, batch_tokens=32.0),
+    )
+    metrics = {"parameters": 5e4, "width_ratio": 0.25, "depth_ratio": math.nan, "top": 0.5}
+    trial = await run(controller, WHOLE, spec, metrics=metrics)
+    await controller.record_trial_curves()
+    (curve, _) = await curve_of(controller, trial)
+    assert curve.record.workload == Workload(
+        family="bytes",
+        parameters=5e4,
+        width_ratio=0.25,
+        depth_ratio=0.5,
+        parametrization="mup",
+        batch_tokens=32.0,
+    )
+
+
+async def test_what_cannot_be_of_a_workload_is_left_as_declared(controller: Controller) -> None:
+    declared = Workload(family="bytes", parameters=1e6)
+    spec = search(1, workload=declared)
+    trial = await run(controller, WHOLE, spec, metrics={"parameters": -1.0})
+    await controller.record_trial_curves()
+    (curve, _) = await curve_of(controller, trial)
+    assert curve.record.workload.parameters == 1e6
+
+
+async def test_a_diverged_trial_s_curve_has_no_final_loss(controller: Controller) -> None:
+    points = (*WHOLE[:10], point(11, loss=math.nan))
+    trial = await run(controller, points, loss=None)
+    assert await controller.record_trial_curves() == (trial,)
+    curve, found = await curve_of(controller, trial)
+    assert curve.record.final_loss is None
+    assert found.diverged
+
+
+@pytest.mark.parametrize(
+    ("points", "result"),
+    [
+        pytest.param((), {}, id="nothing was measured"),
+        pytest.param(WHOLE, {"job": "job_1"}, id="it ran as a job, whose own curve it is"),
+        pytest.param(
+            tuple(point(step, lr=None) for step in range(1, 9)), {}, id="no learning rates"
+        ),
+        pytest.param((point(1, lr=-1.0), point(2)), {}, id="a rate below zero"),
+    ],
+)
+async def test_a_trial_without_a_curve_is_looked_at_once(
+    controller: Controller, points: tuple[TrialPoint, ...], result: dict[str, Any]
+) -> None:
+    trial = await run(controller, points, **result)
+    assert await controller.record_trial_curves() == ()
+    view = (await controller.experiments.trial(trial)).trial
+    assert (view.status, view.curve) == ("done", None)
+    assert (await controller.curves.page(CurveFilter())).items == ()
+
+
+async def test_a_resumed_trial_leaves_one_curve_of_both_its_parts(controller: Controller) -> None:
+    await controller.experiments.create(search(1), "default")
+    (lease,) = await claim(controller)
+    beat = Heartbeat(token=lease.token, step=25, points=WHOLE[:25])
+    await controller.experiments.heartbeat(lease.trial.id, beat)
+    await run_out(controller, lease.trial.id)
+    (lease,) = await claim(controller)
+    beat = Heartbeat(token=lease.token, step=STEPS, points=WHOLE[20:])
+    await controller.experiments.heartbeat(lease.trial.id, beat)
+    await finish(controller, lease)
+    await controller.record_trial_curves()
+    _, points = await curve_of(controller, lease.trial.id)
+    assert points.steps.tolist() == list(range(1, STEPS + 1))
+    assert points.losses.tolist() == [one.loss for one in WHOLE]
+
+
+async def test_curves_come_by_themselves_and_are_evidence(open_controller: Open) -> None:
+    controller = await open_controller()
+    spec = search(1, regime="pretrain", workload=Workload(family="bytes"))
+    trial = await run(controller, WHOLE, spec)
+
+    async def is_kept() -> bool:
+        return (await controller.experiments.trial(trial)).trial.curve is not None
+
+    await insist(is_kept)
+    (record,) = await controller.curves.records("default")
+    assert (record.source, record.workload.family) == ("trial", "bytes")
