@@ -15,6 +15,7 @@ URL = ("--url", "http://127.0.0.1:9")
         (("--allow", "module"), "is no entry point"),
         (("--data", "/nowhere/at/all"), "is no folder; expected one that holds texts"),
         (("--executor", "inline", "--slots", "3"), "has one slot, not 3"),
+        (("--name", "a\nb"), "the worker cannot be called 'a\\nb'"),
         (("--gpus", "0.5"), "leave out --gpus 0.5, or take --executor ray"),
         (("--url", "ftp://host"), "expected https://host"),
     ],

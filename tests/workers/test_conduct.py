@@ -2,11 +2,17 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from pacesetter.protocol import TrialPoint
 from pacesetter_workers.conduct import bounded, conduct
+from pacesetter_workers.errors import ReportRefused
 from pacesetter_workers.outcome import Done, Failed, Outcome, Stopped
 from pacesetter_workers.proxies import BUILT_IN, resolve
+from pacesetter_workers.running import RunningTrial
 from pacesetter_workers.site import Site
 
 from tests.workers.support import OWN, Recorded, a_trial, allowing
@@ -67,6 +73,53 @@ def test_a_step_that_is_reported_twice_is_refused(tmp_path: Path) -> None:
     assert (
         "step 10 was reported after step 10 (loss 2 now); a step is reported once" in ending.error
     )
+
+
+@pytest.mark.parametrize(
+    ("reported", "message"),
+    [
+        ({"step": 1.5}, "step is 1.5; expected the number of optimizer steps done"),
+        ({"step": True}, "step is True"),
+        ({"step": -1}, "step is -1"),
+        ({"step": 1, "tokens": -1.0}, "tokens is -1.0; expected what was spent"),
+        ({"step": 1, "flops": math.nan}, "flops is nan"),
+    ],
+)
+def test_a_report_that_no_curve_can_hold_is_refused(
+    tmp_path: Path, reported: dict[str, Any], message: str
+) -> None:
+    channel = Recorded()
+    running = RunningTrial(a_trial("noop"), tmp_path, channel)
+
+    with pytest.raises(ReportRefused, match=message):
+        running.report(loss=1.0, **reported)
+    assert channel.points == []
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(tmp_path: Path) -> None:
+    channel = Recorded()
+    running = RunningTrial(a_trial("noop"), tmp_path, channel)
+
+    running.report(np.int64(3), loss=torch.tensor(0.5), lr=np.float32(0.25))
+
+    assert channel.points == [TrialPoint(step=3, lr=0.25, loss=0.5)]
+
+
+def test_an_attempt_that_fails_counts_what_no_checkpoint_carries_on(tmp_path: Path) -> None:
+    running = RunningTrial(a_trial("noop"), tmp_path, Recorded())
+    running.report(4, loss=1.0, tokens=40.0)
+    running.checkpoint({"done": 4})
+    running.report(6, loss=1.0, tokens=20.0)
+
+    again = RunningTrial(a_trial("noop", attempt=2), tmp_path, Recorded())
+    state = again.restore()
+    again.report(6, loss=1.0, tokens=20.0)
+
+    assert (running.unkept_cost.steps, running.unkept_cost.tokens) == (2, 20.0)
+    assert state == {"done": 4}
+    assert (again.cost.steps, again.cost.tokens) == (6, 60.0)
+    # What both report together is what was trained: 4 + 2 steps, and 2 again.
+    assert again.cost.tokens + running.unkept_cost.tokens == 80.0
 
 
 def test_running_out_of_memory_is_the_machines_fault_and_says_what_to_do(tmp_path: Path) -> None:

@@ -49,9 +49,12 @@ def test_a_trial_of_a_killed_worker_goes_on_elsewhere_from_its_checkpoint(fleet:
     assert time.monotonic() - killed < 5 * (LEASE_SECONDS + 1.0 + 2.0)
 
 
-def test_a_worker_that_is_told_to_stop_returns_its_lease_uncounted(fleet: Fleet) -> None:
+@pytest.mark.parametrize("executor", ["process", "ray"])
+def test_a_worker_that_is_told_to_stop_returns_its_lease_uncounted(
+    fleet: Fleet, executor: str
+) -> None:
     experiment = fleet.experiment("slow", 2, fixed={"steps": 200})
-    worker = fleet.worker("first", *ONE_SLOT, *allow("slow"))
+    worker = fleet.worker("first", *ONE_SLOT, *allow("slow"), "--executor", executor)
     fleet.leased(experiment, 5)
 
     status = worker.stop()

@@ -36,7 +36,7 @@ class Claiming(Talking):
     ) -> None:
         super().__init__("claim", connect)
         self._holdings = holdings
-        self._name, self._proxies = name, proxies
+        self._claim = Claim(worker=name, proxies=proxies)
         self._slots, self._is_held_up = slots, is_held_up
         self._ahead = 0
         self.claimed: queue.SimpleQueue[Held] = queue.SimpleQueue()
@@ -52,7 +52,7 @@ class Claiming(Talking):
         # it would run once more.
         if room < 1 or self._ending.is_set() or self._is_held_up():
             return POLL_SECONDS
-        leases = calls.claim(Claim(worker=self._name, proxies=self._proxies, most=room))
+        leases = calls.claim(self._claim.model_copy(update={"most": room}))
         for lease in leases:
             self._take(lease)
         # Workers that started together do not ask together for ever.

@@ -17,6 +17,7 @@ from types import FrameType
 from pacesetter.errors import PacesetterError
 from pacesetter.transport.opening import DEFAULT_DIRECTORY, find_service
 from pacesetter.transport.timing import Timing
+from pydantic import ValidationError
 
 from pacesetter_workers.calls import TrialCalls
 from pacesetter_workers.errors import WorkerUnusable
@@ -53,13 +54,12 @@ def _work(options: argparse.Namespace) -> int:
     executor = open_executor(
         options.executor, site, options.slots, gpus=options.gpus, address=options.ray_address
     )
-    worker = Worker(
-        name,
-        site,
-        executor,
-        partial(TrialCalls, locate, token, Timing()),
-        idle_seconds=options.idle_exit,
-    )
+    connect = partial(TrialCalls, locate, token, Timing())
+    try:
+        worker = Worker(name, site, executor, connect, idle_seconds=options.idle_exit)
+    except ValidationError as error:
+        executor.close()
+        raise WorkerUnusable(f"the worker cannot be called {name!r}: {error}") from None
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         worker.stopping.set()

@@ -64,4 +64,6 @@ def _due(held: Held) -> float:
 
 def _lose(held: Held, error: Exception) -> None:
     held.lost = held.unwanted = True
-    logger.warning("trial %s is not ours any more: %s", held.trial.id, error)
+    # One that has ended may have been delivered while the heartbeat was under way.
+    level = logging.DEBUG if held.ended else logging.WARNING
+    logger.log(level, "trial %s is not ours any more: %s", held.trial.id, error)

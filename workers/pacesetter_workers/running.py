@@ -5,8 +5,9 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, Protocol, SupportsFloat, SupportsIndex
 
 from pacesetter.protocol import Cost, Trial, TrialPoint, Value
 
@@ -84,10 +85,10 @@ class RunningTrial:
 
     def report(
         self,
-        step: int,
+        step: SupportsIndex,
         *,
         loss: SupportsFloat,
-        lr: float | None = None,
+        lr: SupportsFloat | None = None,
         tokens: float = 0.0,
         flops: float = 0.0,
     ) -> None:
@@ -106,11 +107,13 @@ class RunningTrial:
             TrialDiverged: The loss is NaN or infinite; leave it to end the trial.
         """
         value = float(loss)
-        self._check(step, value, tokens, flops)
-        self._step = step
+        number = self._checked(step, value, tokens, flops)
+        self._step = number
         self._tokens += tokens
         self._flops += flops
-        self._channel.send(TrialPoint(step=step, lr=lr, loss=value))
+        self._channel.send(
+            TrialPoint(step=number, lr=None if lr is None else float(lr), loss=value)
+        )
         if self._channel.is_cancelled():
             raise TrialCancelled
         if not math.isfinite(value):
@@ -147,21 +150,24 @@ class RunningTrial:
         state: dict[str, Any] = kept["state"]
         return state
 
-    def _check(self, step: int, loss: float, tokens: float, flops: float) -> None:
-        if type(step) is not int or step < 0:
+    def _checked(self, step: SupportsIndex, loss: float, tokens: float, flops: float) -> int:
+        """Return the step as an int."""
+        number = index(step) if hasattr(step, "__index__") and not isinstance(step, bool) else -1
+        if number < 0:
             raise ReportRefused(
                 f"step is {step!r}; expected the number of optimizer steps done, an int of 0 or more"
             )
-        if self._step is not None and step <= self._step:
+        if self._step is not None and number <= self._step:
             raise ReportRefused(
-                f"step {step} was reported after step {self._step} (loss {loss:g} now); a step is reported once, with "
-                "all that was measured at it, and steps rise"
+                f"step {number} was reported after step {self._step} (loss {loss:g} now); a step is reported once, "
+                "with all that was measured at it, and steps rise"
             )
         for name, amount in (("tokens", tokens), ("flops", flops)):
             if not (math.isfinite(amount) and amount >= 0.0):
                 raise ReportRefused(
                     f"{name} is {amount}; expected what was spent since the last report, 0 or more"
                 )
+        return number
 
 
 def _identity(trial: Trial) -> str:

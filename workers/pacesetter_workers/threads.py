@@ -31,6 +31,7 @@ class Talking(ABC):
         self._connect = connect
         self.away = False
         """Whether the last round failed: the controller did not answer, or not as it should."""
+        self._broken: Exception | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         # The prefix keeps httpx's line for every request out of the log.
@@ -39,6 +40,11 @@ class Talking(ABC):
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if it was a mistake of ours: without it no lease is held on to."""
+        if self._broken is not None:
+            raise self._broken
 
     def wake(self) -> None:
         """Have it look now."""
@@ -81,5 +87,7 @@ class Talking(ABC):
                 backoff.reset()
                 if pause > 0.0 and not self._ending.is_set():
                     self._wake.wait(pause)
+        except Exception as error:
+            self._broken = error
         finally:
             calls.close()

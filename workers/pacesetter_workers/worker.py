@@ -113,6 +113,8 @@ class Worker:
         return self._delivery.delivered
 
     def _turn(self) -> None:
+        for thread in (self._heart, self._delivery, self._claiming):
+            thread.check()
         self._take_claimed()
         self._begin()
         patience = _POLL_WITH_ROOM_SECONDS if self._executor.free else _POLL_SECONDS

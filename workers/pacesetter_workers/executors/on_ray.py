@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +105,9 @@ class RayExecutor(Executor):
     def close(self) -> None:
         """Kill every actor and leave the cluster."""
         for actor in self._actors:
-            ray.kill(actor.runner)
+            # Of a cluster that is gone there is nothing to kill.
+            with suppress(ray.exceptions.RayError):
+                ray.kill(actor.runner)
         self._actors = []
         self._cluster.close()
 
