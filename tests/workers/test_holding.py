@@ -1,7 +1,7 @@
 """How many trials a worker holds, and what it keeps of them until the controller has it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.protocol import Lease, TrialPoint
 from pacesetter.protocol.trials import MAX_POINTS
@@ -56,6 +56,7 @@ def test_ends_that_the_controller_has_not_taken_leave_room_for_one_more_round_of
     assert holdings.room(2, 0) == 1
 
 
+@settings(max_examples=15)  # of up to 40,000 points each
 @given(st.lists(st.integers(1, MAX_POINTS + 500), min_size=1, max_size=4))
 def test_every_point_is_sent_once_and_in_order_however_many_come_between_heartbeats(
     batches: list[int],

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from functools import cache
@@ -20,6 +21,12 @@ from pacesetter_workers.errors import WorkerUnusable
 LOCAL = "local"
 OBJECT_STORE_BYTES = 128 << 20
 """Trials pass numbers alone. Ray's default is 30 % of the memory, and a container's /dev/shm has 64 MB."""
+
+_REACH_SECONDS = 10.0
+_UNUSABLE = (
+    "no Ray cluster can be used at {address!r}: {error}. Expected `local`, `auto` or the host:port of a head node, "
+    "with RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH set as on its nodes"
+)
 
 
 class Cluster:
@@ -39,7 +46,7 @@ class Cluster:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if address == LOCAL:
             self.folder = Path(tempfile.mkdtemp(prefix="pace-ray-", dir=_short_folder()))
-            _use_token()
+            use_own_token()
         try:
             self._connect(address, slots, gpus)
         except BaseException:
@@ -60,6 +67,8 @@ class Cluster:
             raise WorkerUnusable(
                 "the executor `ray` needs Ray; install pacesetter-server[worker], or choose --executor process"
             ) from error
+        if ":" in address:
+            _reach(address)
         # Ray puts a handler of its own in place that exits at once, and never takes it back.
         in_main_thread = threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGTERM) if in_main_thread else None
@@ -77,10 +86,7 @@ class Cluster:
                     _temp_dir=str(self.folder),
                 )
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise WorkerUnusable(
-                f"no Ray cluster can be used at {address!r}: {error}. Expected `local`, `auto` or the host:port of a "
-                "head node, with RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH set as on its nodes"
-            ) from error
+            raise WorkerUnusable(_UNUSABLE.format(address=address, error=error)) from error
         finally:
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
@@ -90,13 +96,26 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _reach(address: str) -> None:
+    """Knock at a head node's port: Ray itself tries for minutes where nobody answers.
+
+    Raises:
+        WorkerUnusable: Nobody does.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise WorkerUnusable(_UNUSABLE.format(address=address, error=error)) from error
+
+
 def _short_folder() -> str | None:
     """Return where a local Ray's sockets fit; None: where temporary files usually go."""
     return "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else None
 
 
 @cache
-def _use_token() -> None:
+def use_own_token() -> None:
     """Make a token that only this user can read, and have Ray ask for it. Ray reads it once a process."""
     folder = Path(tempfile.mkdtemp(prefix="pace-ray-token-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
