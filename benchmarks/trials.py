@@ -51,13 +51,14 @@ Run = Callable[[str, int], None]
 def main(argv: Sequence[str] | None = None) -> None:
     """Time every contender, and print the table."""
     parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="medians are over so many")
     parser.add_argument("--contender", choices=CONTENDERS, help="time one, and print its JSON")
     given = parser.parse_args(argv)
     if given.contender:
         print(json.dumps(measure(given.contender, given.quick)))
         return
     report = Report("trials", packages=("ray", "torch"))
-    rounds = [in_turn(given.quick) for _ in range(1 if given.quick else 3)]
+    rounds = [in_turn(given.quick) for _ in range(1 if given.quick else given.rounds)]
     add_rows(report, rounds, given.quick)
     report.print()
     report.save(given.json)

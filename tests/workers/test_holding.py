@@ -23,7 +23,9 @@ def points(first: int, count: int) -> tuple[TrialPoint, ...]:
     ("slots", "seconds", "expected"),
     [
         (2, 600.0, 0),  # long trials wait for whoever is free
-        (2, 0.25, 0),
+        (2, 2.0, 0),
+        (2, 1.9, 1),
+        (2, 0.25, 2),
         (2, 0.1, 5),  # a quarter of a second of two slots
         (1, 0.05, 5),
         (2, 0.0, MOST_AHEAD),

@@ -16,10 +16,12 @@ from pacesetter_workers.threads import Talking
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 """Between questions while nothing waits."""
 AHEAD_SECONDS, MOST_AHEAD = 0.25, 16
 """Of work to hold in advance, and of trials: every one of them needs its heartbeats."""
+LONG_SECONDS = 2.0
+"""Trials that take as long are claimed when they can begin: the milliseconds between two of them count for little."""
 
 
 class Claiming(Talking):
@@ -65,10 +67,10 @@ class Claiming(Talking):
 
 
 def ahead(slots: int, seconds_per_trial: float) -> int:
-    """Return how many trials to hold beyond the slots: what they run in a quarter of a second, none of long ones.
+    """Return how many trials to hold beyond the slots: what they run in a quarter of a second, at least one; no long ones.
 
     A trial that waits here could run elsewhere; a slot that waits for the network runs nothing.
     """
-    if seconds_per_trial >= AHEAD_SECONDS:
+    if seconds_per_trial >= LONG_SECONDS:
         return 0
     return min(MOST_AHEAD, math.ceil(slots * AHEAD_SECONDS / max(seconds_per_trial, 1e-3)))

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from pacesetter_workers.running import RunningTrial
 DIVERGED = 2.0
 """Times the first loss: an untrained classifier is about as wrong as one can be by chance, and nothing comes back from
 twice of that within a short run."""
+
+CHECKPOINT_SECONDS = 10.0
+"""What a killed trial may lose."""
 
 MakeModel = Callable[[int, int], nn.Module]
 """Makes the model of a width and a depth."""
@@ -53,7 +57,7 @@ def train(
     optimizer = _optimizer(groups, recipe)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     done, first = _restore(trial, model, optimizer)
-    multiplier = recipe.schedule.evaluator()
+    multiplier, kept_at = recipe.schedule.evaluator(), monotonic()
     for step in range(done, recipe.steps):
         scale = multiplier(step)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -72,8 +76,9 @@ def train(
         )
         if value > DIVERGED * first:
             raise TrialDiverged
-        if (step + 1) % recipe.checkpoint_every == 0 and step + 1 < recipe.steps:
+        if step + 1 < recipe.steps and _is_due(recipe, step + 1, kept_at):
             _keep(trial, model, optimizer, step + 1, first)
+            kept_at = monotonic()
     metrics = task.evaluate(model)
     objective = metrics.pop("loss")
     metrics["parameters"] = float(sum(each.numel() for each in model.parameters()))
@@ -155,6 +160,12 @@ def _autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[An
     if recipe.precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def _is_due(recipe: Recipe, done: int, kept_at: float) -> bool:
+    if recipe.checkpoint_every:
+        return done % recipe.checkpoint_every == 0
+    return monotonic() - kept_at >= CHECKPOINT_SECONDS
 
 
 def _keep(
