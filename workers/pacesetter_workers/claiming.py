@@ -67,7 +67,7 @@ class Claiming(Talking):
 
 
 def ahead(slots: int, seconds_per_trial: float) -> int:
-    """Return how many trials to hold beyond the slots: what they run in a quarter of a second, at least one; no long ones.
+    """Return how many to hold beyond the slots: what they run in a quarter of a second, one at least; no long ones.
 
     A trial that waits here could run elsewhere; a slot that waits for the network runs nothing.
     """

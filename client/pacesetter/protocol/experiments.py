@@ -28,7 +28,17 @@ Proxy = Annotated[
 """A built-in proxy by its name (``byte_lm``), or an entry point ``module:function``."""
 
 
-class Range(Message):
+class _Parameter(Message):
+    """What ranges and choices have in common."""
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        # Written also where only what was given is: it is read again by its kind.
+        self.model_fields_set.add("kind")
+        return self
+
+
+class Range(_Parameter):
     """Every number between two ends, both included."""
 
     kind: Literal["range"] = "range"
@@ -56,7 +66,7 @@ class Range(Message):
         return self
 
 
-class Choice(Message):
+class Choice(_Parameter):
     """One of some values, in no order that would count."""
 
     kind: Literal["choice"] = "choice"

@@ -11,6 +11,7 @@ from pacesetter.errors import PacesetterError
 from pacesetter_search.studies.cells import Names, Place
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 from pacesetter_search.studies.result import CellOptimum, TransferStudy, transfer_study
+from pacesetter_search.studies.writing import document, evidence
 
 _STRATEGIES = {
     "asha": "pacesetter_search.studies.asha:Asha",
@@ -58,6 +59,8 @@ __all__ = [
     "StudyStrategy",
     "TransferStudy",
     "UnknownStudyStrategy",
+    "document",
+    "evidence",
     "get_study_strategy",
     "transfer_study",
 ]

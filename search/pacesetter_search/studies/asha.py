@@ -54,6 +54,8 @@ class Asha(StudyStrategy):
     name: ClassVar[str] = "asha"
     tier: ClassVar[Tier] = "experimental"
     needs: ClassVar[str] = "a constant schedule, and steps in the space"
+    slow: ClassVar[bool] = True
+    """Quick, but what it plans ahead of need it would not plan once trials have ended."""
     parameters_type: ClassVar[type[Parameters]] = AshaParameters
 
     def __init__(self, parameters: Parameters) -> None:

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
-from pacesetter.protocol import Choice, Parameter, Value
+from pacesetter.protocol import Choice, ExperimentSpec, Parameter, Value
 from pydantic import Field
 
 from pacesetter_search.contract import Parameters
@@ -70,19 +69,36 @@ class Cell:
 
 
 class Place(Parameters):
-    """A target in the proxy's own parameters; None: as all trials have it."""
+    """A target in the proxy's own parameters; None: as the experiment fixes it."""
 
     width: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     depth: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     steps: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     batch: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
 
-    def cell(self, fixed: Mapping[str, Value], names: Names) -> Cell:
-        """Return its cell, with what the experiment fixes where it says nothing."""
-        known = {name: value for name, value in self.model_dump().items() if value is not None}
-        own = Cell.of(fixed, names)
-        taken: dict[str, Any] = {each.name: getattr(own, each.name) for each in fields(Cell)}
-        return Cell(**{**taken, **known})
+    def cell(self, spec: ExperimentSpec, names: Names) -> Cell:
+        """Return its cell, with what the experiment fixes where it says nothing.
+
+        Raises:
+            ValueError: It does not say what trials differ in, or says what no trial has.
+        """
+        told = {name: value for name, value in self.model_dump().items() if value is not None}
+        called = names.of_cells()
+        missing = [
+            called[each] for each in called if called[each] in spec.space and each not in told
+        ]
+        if missing:
+            raise ValueError(
+                f"the target does not say {', '.join(missing)}, which the space has; give where you will train"
+            )
+        unknown = [called[each] for each in told if called[each] not in {*spec.space, *spec.fixed}]
+        if unknown:
+            raise ValueError(
+                f"the target says {', '.join(unknown)}, which no trial has; give trials theirs in `fixed`, or name it "
+                "as the proxy does in `names`"
+            )
+        own = Cell.of(spec.fixed, names)
+        return replace(own, **told)
 
 
 def number(value: Value, name: str) -> float:

@@ -108,8 +108,8 @@ class StudyStrategy(ABC):
 
     Attributes:
         name: The word users write.
-        slow: True if a plan may take more than a few milliseconds: then it is made outside of any transaction.
-        learns: False if results change nothing of what it plans: then trials are planned long before they run.
+        slow: True if a plan may take more than a few milliseconds, or depends on what ended: then it is made outside of
+            any transaction, and no further ahead than there are workers.
         tier: How well proven it is.
         needs: What an experiment has to have for it, in a few words.
     """
@@ -118,7 +118,6 @@ class StudyStrategy(ABC):
     tier: ClassVar[Tier] = "experimental"
     needs: ClassVar[str] = "nothing"
     slow: ClassVar[bool] = False
-    learns: ClassVar[bool] = True
     parameters_type: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, parameters: Parameters) -> None:

@@ -102,6 +102,7 @@ class Fidelity(StudyStrategy):
             lr_range(spec, names)
             parametrization_of(spec)
             cells = cells_of(spec, names)
+            there = self._wanted.target.cell(spec, names)
         except ValueError as error:
             yield str(error)
             return
@@ -110,16 +111,7 @@ class Fidelity(StudyStrategy):
                 "the space leaves one cell, so there is nothing to choose between; give width or steps several values, "
                 "or choose the strategy gp"
             )
-        target = self._wanted.target
-        missing = [
-            called
-            for each, called in names.of_cells().items()
-            if called in spec.space and getattr(target, each) is None
-        ]
-        if missing:
-            yield f"`target` does not say {', '.join(missing)}, which the space has; give where you will train"
-            return
-        first, costs, there = self._wanted.first, Costs((), names), target.cell(spec.fixed, names)
+        first, costs = self._wanted.first, Costs((), names)
         cheapest = min(costs.share(cell, there) for cell in cells)
         if first * cheapest > self._wanted.share:
             yield (
@@ -183,7 +175,7 @@ class Fidelity(StudyStrategy):
         if not worthy:
             return []
         best = worthy[0]
-        why, numbers = self._reason(progress, stand, outlook, best, offers)
+        why, numbers = self._reason(progress, stand, outlook, worthy)
         return [
             (self._plan(progress, best.cell, rate, why, numbers), best.cell, rate)
             for rate in best.rates
@@ -194,10 +186,9 @@ class Fidelity(StudyStrategy):
         progress: Progress,
         stand: Stand,
         outlook: Outlook,
-        best: Offer,
         offers: Sequence[Offer],
     ) -> tuple[str, dict[str, float | str]]:
-        target = stand.costs.flops(stand.target)
+        best, target = offers[0], stand.costs.flops(stand.target)
         words = {
             one.cell: one.cell.words(self._wanted.names, progress.spec.space) for one in offers
         }
@@ -213,8 +204,8 @@ class Fidelity(StudyStrategy):
             f"{len(best.rates)} more at {words[best.cell]} take the target's best peak from +-{outlook.sd:.3f} to "
             f"+-{best.sd:.3f} octaves for {best.flops / target:.2%} of one of its runs"
         )
-        other = next((one for one in offers if one.cell != best.cell and one.gain > 0.0), None)
-        if other is not None:
+        if len(offers) > 1:
+            other = offers[1]
             numbers |= {"next": words[other.cell], "next_gain": other.gain * target}
             text += f", {best.gain / other.gain:.1f} times as much per FLOP as {words[other.cell]}"
         return text, numbers
@@ -252,7 +243,7 @@ class Fidelity(StudyStrategy):
     def _stand(self, progress: Progress) -> Stand:
         names, spec = self._wanted.names, progress.spec
         swept = sweep(spec, progress.finished, names)
-        costs, target = Costs(progress.finished, names), self._wanted.target.cell(spec.fixed, names)
+        costs, target = Costs(progress.finished, names), self._wanted.target.cell(spec, names)
         family = Family.of(spec, lr_range(spec, names), swept.unit)
         told = family.told(swept.densities, target)
         known = {cell: Known(found=told.get(cell)) for cell in cells_of(spec, names)}

@@ -11,7 +11,7 @@ from pydantic import Field
 from pacesetter_search.contract import Parameters
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 from pacesetter_search.studies.random_search import covering
-from pacesetter_search.studies.space import FloatArray, Key, Space, place_of
+from pacesetter_search.studies.space import FloatArray, Key, Space, place_of, same
 from pacesetter_search.surrogates import Response, training_set
 
 CANDIDATES = 512
@@ -99,10 +99,7 @@ def encoded(space: Space, values: dict[str, Value]) -> FloatArray:
 
 def _columns(parameter: Parameter, value: Value) -> list[float]:
     if isinstance(parameter, Choice):
-        return [
-            2.0**-0.5 if (each, type(each)) == (value, type(value)) else 0.0
-            for each in parameter.values
-        ]
+        return [2.0**-0.5 if same(each, value) else 0.0 for each in parameter.values]
     assert not isinstance(value, str)
     return [place_of(parameter, float(value))]
 
@@ -142,7 +139,7 @@ def _places(space: Space, values: dict[str, Value]) -> FloatArray:
     for name, parameter in space.parameters:
         value = values[name]
         if isinstance(parameter, Choice):
-            index = [(each, type(each)) for each in parameter.values].index((value, type(value)))
+            index = next(place for place, each in enumerate(parameter.values) if same(each, value))
             places.append((index + 0.5) / len(parameter.values))
         else:
             assert not isinstance(value, str)

@@ -33,7 +33,6 @@ class Grid(StudyStrategy):
 
     name: ClassVar[str] = "grid"
     tier: ClassVar[Tier] = "supported"
-    learns: ClassVar[bool] = False
     parameters_type: ClassVar[type[Parameters]] = GridParameters
 
     def __init__(self, parameters: Parameters) -> None:

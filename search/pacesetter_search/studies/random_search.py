@@ -19,7 +19,6 @@ class RandomSearch(StudyStrategy):
 
     name: ClassVar[str] = "random"
     tier: ClassVar[Tier] = "supported"
-    learns: ClassVar[bool] = False
 
     def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
         """Return the next points."""

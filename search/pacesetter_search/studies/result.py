@@ -135,7 +135,8 @@ def transfer_study(
         names: What the proxy calls learning rate, steps, width, depth and batch; None: that.
 
     Raises:
-        ValueError: There is no range of learning rates, or a parameter that tells cells apart is no number above 0.
+        ValueError: There is no range of learning rates, a parameter that tells cells apart is no number above 0, or the
+            target is not among what the trials have.
     """
     names = names or Names()
     lr = lr_range(spec, names)
@@ -199,9 +200,9 @@ def runs_of(trials: Sequence[Finished], names: Names) -> list[Run]:
 def at(spec: ExperimentSpec, target: Place | None, swept: Swept, names: Names) -> Cell:
     """Return the cell that is asked for."""
     if target is not None:
-        return target.cell(spec.fixed, names)
+        return target.cell(spec, names)
     if not swept.optima:
-        return Place().cell(spec.fixed, names)
+        raise ValueError("no trial has ended and no target is given; give one, or wait for a trial")
     cells = [one.cell for one in swept.optima]
     return Cell(*(max(getattr(cell, each.name) for cell in cells) for each in fields(Cell)))
 

@@ -13,7 +13,7 @@ from pacesetter.schedules import Tier
 from pydantic import Field, JsonValue
 
 from pacesetter_search.contract import Parameters
-from pacesetter_search.studies.believing import Family
+from pacesetter_search.studies.believing import Family, parametrization_of
 from pacesetter_search.studies.cells import Cell, Names
 from pacesetter_search.studies.choosing import cells_of, exact
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
@@ -59,6 +59,7 @@ class Rungs(StudyStrategy):
         names = self._wanted.names
         try:
             lr_range(spec, names)
+            parametrization_of(spec)
             cells = cells_of(spec, names)
         except ValueError as error:
             yield str(error)

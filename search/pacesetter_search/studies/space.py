@@ -49,6 +49,11 @@ class Space:
         return tuple((isinstance(values[name], bool), values[name]) for name in self.names)
 
 
+def same(one: Value, other: Value) -> bool:
+    """Return whether two values are one; True and 1 are two."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
 def value_at(parameter: Parameter, place: float) -> Value:
     """Return the value at a place in [0, 1]: on its scale for a range, in equal parts for a choice."""
     if isinstance(parameter, Choice):

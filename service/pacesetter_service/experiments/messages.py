@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pacesetter.protocol import Cost, ExperimentSpec, Message, TrialPlan, Value
 from pacesetter_search.studies import Finished
 
-from pacesetter_service.experiments.planning import Question
+from pacesetter_service.experiments.questions import Question
 
 
 class FinishedTrial(Message):

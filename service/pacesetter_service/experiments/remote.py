@@ -25,5 +25,5 @@ class StudyProcess(ChildProcess):
             ChildCrashed: The process died or took too long; the next call starts another.
         """
         # A megabyte where there are thousands of trials: not written on the loop that takes reports.
-        body = await asyncio.to_thread(lambda: request.model_dump_json().encode())
+        body = await asyncio.to_thread(lambda: request.model_dump_json(exclude_unset=True).encode())
         return StudyAnswer.model_validate_json(await self.ask(body))

@@ -45,7 +45,8 @@ def insert_experiment(tx: Transaction, spec: ExperimentSpec, choice: Choice, pro
             status="running",
             strategy=choice.name,
             strategy_parameters=choice.parameters,
-            spec=spec.model_dump_json(),
+            # What was not given is not written, so that it is still known afterwards.
+            spec=spec.model_dump_json(exclude_unset=True),
             reason="",
         )
     )

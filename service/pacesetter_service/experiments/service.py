@@ -1,5 +1,6 @@
 """Experiments as the controller hands them out, and trials as workers take them."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -16,13 +17,15 @@ from pacesetter.protocol import (
     TrialReturn,
     TrialStatus,
 )
-from pacesetter_search.studies import StudyStrategy
+from pacesetter_search.studies import Place, StudyStrategy, TransferStudy
 
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
+from pacesetter_service.experiments.questions import read_results
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.strategies import Studies
+from pacesetter_service.experiments.study import study_of
 from pacesetter_service.experiments.views import (
     ExperimentStatus,
     ExperimentView,
@@ -69,11 +72,11 @@ class Experiments:
 
         def work(tx: Transaction) -> str:
             experiment = repository.insert_experiment(tx, spec, choice, project)
-            planning.advance(tx, experiment, self._studies)
+            self._advance(tx, experiment)
             return experiment
 
         experiment = await self._store.write(work)
-        self._runner.wake()
+        await self._runner.plan_quickly([experiment])
         return await self.get(experiment, project)
 
     async def get(self, experiment: str, project: str | None = None) -> ExperimentView:
@@ -119,6 +122,14 @@ class Experiments:
         return await self._store.read(
             lambda tx: TrialCurve(repository.get_trial(tx, trial, project), points.read(tx, trial))
         )
+
+    async def study(
+        self, experiment: str, project: str | None = None, target: Place | None = None
+    ) -> TransferStudy:
+        """Return what the trials say of the best peak at a target. Raises NotFound, or Refused (``NO_STUDY``)."""
+        results = await self._store.read(lambda tx: read_results(tx, experiment, project))
+        # Tenths of a second with many cells: not on the loop that takes reports.
+        return await asyncio.to_thread(study_of, results, target)
 
     async def claim(self, wish: Claim, project: str) -> Claimed:
         """Lease trials to a worker, and have planned what the experiments lack then.
@@ -166,20 +177,22 @@ class Experiments:
     async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
         """End the trials whose last lease ran out; return their experiments."""
 
-        def work(tx: Transaction) -> tuple[str, ...]:
+        def work(tx: Transaction) -> tuple[list[str], tuple[str, ...]]:
             experiments = leases.reap(tx, now)
-            for experiment in experiments:
-                planning.trial_ended(tx, experiment, self._studies)
-            return experiments
+            return [one for one in experiments if self._advance(tx, one, ended=1)], experiments
 
-        experiments = await self._store.write(work)
-        if experiments:
-            self._runner.wake()
+        due, experiments = await self._store.write(work)
+        await self._runner.plan_quickly(due)
         return experiments
 
     async def plan(self) -> tuple[str, ...]:
-        """Ask the slow strategies that are due, at once; return their experiments."""
+        """Ask the strategies that are due, at once; return their experiments."""
         return await self._runner.plan()
+
+    def _advance(
+        self, tx: Transaction, experiment: str, *, ended: int = 0, missing: int = 0
+    ) -> bool:
+        return planning.advance(tx, experiment, self._studies, ended=ended, missing=missing)
 
     async def _take(self, wish: Claim, project: str) -> tuple[Lease, ...]:
         return await self._store.write(
@@ -194,25 +207,23 @@ class Experiments:
         if not hungry:
             return ()
 
-        def plan(tx: Transaction) -> None:
-            for experiment in hungry:
-                planning.advance(tx, experiment, self._studies, most_wanted=missing)
+        def ask(tx: Transaction) -> list[str]:
+            return [one for one in hungry if self._advance(tx, one, missing=missing)]
 
-        await self._store.write(plan)
-        self._runner.wake()
+        await self._runner.plan_quickly(await self._store.write(ask))
         if missing == 0:
             return ()
         return await self._take(wish.model_copy(update={"most": missing}), project)
 
     async def _end(self, trial: str, end: Callable[[Transaction], str | None]) -> TrialView:
-        """End a lease, and let the experiment go on in the same transaction."""
+        """End a lease, and let the experiment go on."""
 
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction) -> list[str]:
             experiment = end(tx)
-            if experiment is not None:
-                planning.trial_ended(tx, experiment, self._studies)
+            if experiment is not None and self._advance(tx, experiment, ended=1):
+                return [experiment]
+            return []
 
-        await self._store.write(work)
-        self._runner.wake()
+        await self._runner.plan_quickly(await self._store.write(work))
         self._ended()
         return await self._store.read(lambda tx: repository.get_trial(tx, trial))

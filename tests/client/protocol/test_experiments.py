@@ -124,6 +124,14 @@ def test_an_experiment_survives_the_wire() -> None:
     assert ExperimentSpec.model_validate_json(sent.model_dump_json()) == sent
 
 
+def test_what_was_not_given_is_still_known_after_the_wire() -> None:
+    sent = spec(workload={"family": "bytes"}, space={"lr": RATES, "act": Choice(values=("relu",))})
+    back = ExperimentSpec.model_validate_json(sent.model_dump_json(exclude_unset=True))
+    assert back == sent
+    assert back.workload.model_fields_set == {"family"}
+    assert "regime" not in back.model_fields_set
+
+
 def test_a_diverged_loss_travels_as_a_text() -> None:
     result = TrialResult(token="t", loss=math.inf, metrics={"top": math.nan})
     assert '"loss":"Infinity"' in result.model_dump_json()

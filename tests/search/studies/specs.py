@@ -1,6 +1,6 @@
 """Experiments for tests: specs, ended trials, and the loop that a controller is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pacesetter.protocol import Choice, Cost, ExperimentSpec, Parameter, Range, TrialPlan, Value
@@ -10,7 +10,7 @@ LR = Range(low=2.0**-10, high=2.0**-3)
 Loss = Callable[[dict[str, Value]], float | None]
 
 
-def spec(space: dict[str, Parameter] | None = None, **changes: Any) -> ExperimentSpec:
+def spec(space: Mapping[str, Parameter] | None = None, **changes: Any) -> ExperimentSpec:
     about: dict[str, Any] = {"name": "test", "proxy": "noop", "max_trials": 20, "seed": 3}
     return ExperimentSpec(**{**about, "space": {"lr": LR} if space is None else space, **changes})
 

@@ -38,10 +38,16 @@ def test_what_tells_cells_apart_is_a_number_above_0(value: bool | str | float) -
 
 
 def test_a_target_has_what_is_fixed_where_it_says_nothing() -> None:
-    place = Place(steps=1200)
-    assert place.cell({"batch": 16, "steps": 300, "seed": 4}, NAMES) == Cell(
-        steps=1200.0, batch=16.0
-    )
+    of = spec(fixed={"batch": 16, "steps": 300, "seed": 4})
+    assert Place(steps=1200).cell(of, NAMES) == Cell(steps=1200.0, batch=16.0)
+
+
+def test_a_target_that_is_not_among_what_trials_have_is_refused() -> None:
+    of = spec({"lr": LR, "width": Choice(values=(32, 64))}, fixed={"batch": 16})
+    with pytest.raises(ValueError, match="the target does not say width, which the space has"):
+        Place(batch=32).cell(of, NAMES)
+    with pytest.raises(ValueError, match="the target says steps, which no trial has"):
+        Place(width=64, steps=100).cell(of, NAMES)
 
 
 def test_a_range_is_tried_by_octaves() -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.protocol import Choice, Range, TrialPlan
 from pacesetter_search.studies import get_study_strategy
@@ -101,6 +101,7 @@ def test_whole_numbers_that_fall_together_are_drawn_once() -> None:
     assert len({one["steps"] for one in drawn}) == 2_000
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["grid", "random"]), st.lists(st.integers(1, 5), min_size=1, max_size=8))
 def test_however_plans_are_asked_for_they_are_the_same(name: str, cuts: list[int]) -> None:
     strategy = get_study_strategy(name).from_document({"points": 4} if name == "grid" else {})

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter_search.studies.optima import Density, Run, Shape, edge_of, find
 
@@ -60,6 +60,7 @@ def test_losses_that_are_not_above_zero_have_their_minimum_at_the_same_place() -
     assert found.mean == pytest.approx(-5.5, abs=0.35)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.floats(-6.0, 6.0), st.floats(0.1, 10.0))
 def test_neither_the_unit_of_the_loss_nor_that_of_the_rate_moves_the_answer(
     octaves: float, level: float

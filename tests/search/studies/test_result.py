@@ -1,5 +1,6 @@
 """The answer of a study: on known landscapes, with what makes it doubtful."""
 
+import json
 import math
 import random
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pacesetter.protocol import Choice, Cost, ExperimentSpec, Value
-from pacesetter_search.studies import Finished, transfer_study
+from pacesetter_search.studies import Finished, document, evidence, transfer_study
 from pacesetter_search.studies.cells import Cell, Place
 from pacesetter_search.transfer.peak import Z90
 
@@ -126,6 +127,11 @@ def test_nothing_known_is_what_was_believed_beforehand() -> None:
     )
 
 
+def test_without_trials_and_target_there_is_nothing_to_answer() -> None:
+    with pytest.raises(ValueError, match="no trial has ended and no target is given"):
+        transfer_study(study_spec(), [])
+
+
 def test_a_cell_whose_trials_all_diverged_has_no_optimum() -> None:
     lost = [Finished(9, {"lr": 0.1, "width": 32, "steps": 150}, None, Cost())]
     study = transfer_study(study_spec(), lost, PLACE)
@@ -139,7 +145,7 @@ def test_a_space_without_learning_rates_is_refused() -> None:
         transfer_study(of, [], PLACE)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_in_which_trials_ended_changes_nothing(shuffling: random.Random) -> None:
     found = trials(Truth(seed=2), CELLS[:2])
@@ -181,3 +187,21 @@ def test_batch_and_horizon_predict_a_cell_that_was_held_back() -> None:
         # At a given number of tokens a larger batch takes fewer steps.
         assert slope == pytest.approx(truth.by_batch - truth.by_steps, abs=2.0 * sd)
     assert sum(inside) >= 9
+
+
+def test_the_answer_as_a_document_is_json_and_its_cells_are_evidence() -> None:
+    study = transfer_study(study_spec(), trials(Truth(), [*CELLS, (64, 150)])[:-6], PLACE)
+    written = json.loads(json.dumps(document(study), allow_nan=False))
+    assert written["lr"] == study.lr
+    assert written["lr_90"] == list(study.interval_90)
+    assert written["target"] == {"width": 256.0, "depth": 1.0, "steps": 1200.0, "batch": 16.0}
+    assert len(written["cells"]) == 5
+    assert written["slopes"]["width"]["mean"] == study.slopes["width"][0]
+    told = evidence(study, lambda cell: 24.0 * cell.width**2, base_width=32)
+    # The last cell has one run, which says nothing.
+    assert len(told) == 4
+    assert (told[-1].width_ratio, told[-1].parameters) == (2.0, 24.0 * 64**2)
+    assert (told[-1].tokens, told[-1].batch_tokens) == (300 * 16 * 64, 16 * 64)
+    assert told[-1].lr == pytest.approx(
+        2.0 ** Truth().optimum(Cell(64.0, 1.0, 300.0, 16.0)), rel=0.3
+    )

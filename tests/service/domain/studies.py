@@ -29,13 +29,6 @@ class Rounds(SlowRandom):
         return super().propose(progress, min(most, 2 - progress.planned % 2))
 
 
-class Learning(RandomSearch):
-    """``random``, asked as a strategy that learns is."""
-
-    name: ClassVar[str] = "learning"
-    learns: ClassVar[bool] = True
-
-
 class Failing(StudyStrategy):
     """Plans one trial, and raises after it."""
 
@@ -87,7 +80,6 @@ _STRATEGIES = {
     one.name: one
     for one in (
         RandomSearch,
-        Learning,
         SlowRandom,
         Rounds,
         Failing,

@@ -8,7 +8,8 @@ from pacesetter.protocol import TrialPlan
 from pacesetter_service.controller import Controller
 from pacesetter_service.experiments import planning
 from pacesetter_service.experiments.messages import StudyRequest
-from pacesetter_service.experiments.planning import Question, question_of
+from pacesetter_service.experiments.planning import question_of
+from pacesetter_service.experiments.questions import Question
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import ExperimentView
 
@@ -55,6 +56,7 @@ async def test_a_slow_strategy_is_asked_for_as_many_as_workers_want(quiet: Contr
     await quiet.experiments.plan()
     (*leases,) = await claim(quiet, most=3)
     assert [lease.trial.number for lease in leases] == [2, 3, 4]
+    assert await claim(quiet) == ()
     asked = await question(quiet, experiment.id)
     assert (asked.most, len(asked.pending), asked.planned) == (1, 4, 4)
 
@@ -119,25 +121,6 @@ async def test_what_ended_while_the_strategy_thought_does_not_void_its_answer(
     # Nor does it count twice.
     assert await quiet._store.write(commit) is False
     assert (await quiet.experiments.get(experiment.id)).trials.queued == 1
-
-
-async def test_a_quick_strategy_that_learns_plans_what_is_claimed_when_it_is_claimed(
-    quiet: Controller,
-) -> None:
-    experiment = await create(quiet, "learning", trials=20)
-    assert experiment.trials.queued == 1
-    leases = await claim(quiet, most=4)
-    assert [lease.trial.number for lease in leases] == [1, 2, 3, 4]
-    assert (await quiet.experiments.get(experiment.id)).trials.queued == 0
-    await finish(quiet, leases[0])
-    assert (await quiet.experiments.get(experiment.id)).trials.queued == 1
-    (lease,) = await claim(quiet)
-    assert lease.trial.number == 5
-    await finish(quiet, lease)
-    for lease in leases[1:]:
-        await finish(quiet, lease)
-    assert await run_all(quiet, most=3) == list(range(6, 21))
-    assert (await quiet.experiments.get(experiment.id)).status == "completed"
 
 
 @pytest.mark.parametrize(
@@ -224,5 +207,26 @@ async def test_a_question_arrives_in_the_process_as_it_was_asked(quiet: Controll
     assert (ended.loss, ended.status, ended.cost.steps) == (None, "done", 10)
     pending = TrialPlan(parameters={"lr": 1.0, "on": True, "n": 1}, numbers={"x": [1.5, None]})
     whole = replace(asked, pending=(pending,), parameters={"points": {"lr": 3}})
-    sent = StudyRequest.of(whole).model_dump_json()
-    assert StudyRequest.model_validate_json(sent).question() == whole
+    sent = StudyRequest.of(whole).model_dump_json(exclude_unset=True)
+    came = StudyRequest.model_validate_json(sent).question()
+    assert came == whole
+    assert came.spec.workload.model_fields_set == set()
+    assert "regime" not in came.spec.model_fields_set
+
+
+@pytest.mark.slow
+async def test_a_gaussian_process_plans_in_the_process_and_comes_nearer(sqlite_url: str) -> None:
+    controller = await Controller.open(sqlite_url, OPTIONS)
+    experiment = await controller.experiments.create(search(9, strategy="gp"), "default")
+
+    async def is_over() -> bool:
+        await run_all(controller)
+        return (await controller.experiments.get(experiment.id)).status != "running"
+
+    await insist(is_over, seconds=240.0)
+    over = await controller.experiments.get(experiment.id)
+    assert (over.status, over.trials.done) == ("completed", 9)
+    assert over.best is not None
+    assert over.best.loss == pytest.approx(2.0, abs=0.02)
+    assert len({trial.why for trial in await trials_of(controller, experiment.id)}) > 1
+    await controller.close()

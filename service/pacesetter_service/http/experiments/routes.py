@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pacesetter.curves import MOST_POINTS
 from pacesetter.protocol import ExperimentSpec, TrialStatus
+from pacesetter_search.studies import Place, document
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
@@ -15,6 +16,7 @@ from pacesetter_service.http.dependencies import Require, ServicesDependency
 from pacesetter_service.http.experiments.schemas import (
     ExperimentPage,
     ExperimentReply,
+    StudyReply,
     TrialPage,
     TrialReply,
     TrialWithPoints,
@@ -117,6 +119,24 @@ async def list_trials(
     )
     found = tuple(TrialReply.model_validate(view) for view in page.items)
     return json_reply(TrialPage(trials=found, next_page_token=page.next_page_token))
+
+
+@router.get(
+    "/v1/experiments/{experiment}/study", response_model=StudyReply, responses=problems(404)
+)
+async def get_study(
+    experiment: ExperimentId,
+    principal: Reader,
+    services: ServicesDependency,
+    target: Annotated[Place, Query()],
+) -> Response:
+    """Say where the best peak of a target lies by the trials so far, in the proxy's own parameters.
+
+    Without a target it is asked for the widest, deepest and longest of what the trials have.
+    """
+    place = target if target.model_fields_set else None
+    study = await services.controller.experiments.study(experiment, _project(principal), place)
+    return json_reply(StudyReply.model_validate(document(study)))
 
 
 @router.get("/v1/trials/{trial}", response_model=TrialWithPoints, responses=problems(404))

@@ -87,6 +87,70 @@ class ExperimentReply(Reply):
     ended_at: datetime | None
 
 
+class CellReply(Reply):
+    """Trials that differ in their learning rate alone, and the best one there."""
+
+    width: float
+    depth: float
+    steps: float
+    batch: float
+    """These four in the proxy's own units; 1 for what the experiment does not name."""
+    tokens: float
+    """Of one of its trials."""
+    trials: int
+    """With a result, diverged ones among them."""
+    diverged: int
+    lr: float | None
+    """The best rate; null where its trials do not say."""
+    sd_octaves: float | None
+    edge: str | None
+    """``low`` or ``high`` where the best trial has no worse one on that side."""
+    best_lr: float | None
+    """Of the trial that ended best."""
+    best_loss: float | None
+
+
+class CellPlace(Reply):
+    """Where a best peak is asked for, in the proxy's own units."""
+
+    width: float
+    depth: float
+    steps: float
+    batch: float
+
+
+class SlopeReply(Reply):
+    """How the best peak follows something, in octaves an octave."""
+
+    mean: float
+    sd: float
+
+
+class StudyReply(Reply):
+    """What the trials of an experiment say of the best peak at a target."""
+
+    target: CellPlace
+    lr: float
+    log2_lr: float
+    sd_octaves: float
+    lr_50: tuple[float, float]
+    lr_90: tuple[float, float]
+    dominant_uncertainty: str
+    """What widens the interval most."""
+    terms: dict[str, float]
+    """Of that sd, by what it comes from."""
+    slopes: dict[str, SlopeReply]
+    """By tokens, batch, width and depth."""
+    relative_loss_of_missing: float
+    """Expected, because the best peak is known only so far."""
+    flops: float
+    """Of all trials; 0 where the proxy counts none."""
+    share: float | None
+    """That over one run of the target."""
+    cells: tuple[CellReply, ...]
+    warnings: tuple[str, ...]
+
+
 class ExperimentPage(Reply):
     """One page of experiments, newest first."""
 

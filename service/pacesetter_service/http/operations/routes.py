@@ -28,6 +28,8 @@ _FRONT_PAGE = f"""<!doctype html>
 <ul>
 <li><a href="/v1/jobs">/v1/jobs</a>: the jobs; under each <code>/events</code> (why it decided what),
 <code>/curve</code>, <code>/schedule</code>, <code>/ledger</code></li>
+<li><a href="/v1/experiments">/v1/experiments</a>: searches over proxy runs; under each <code>/trials</code>,
+<code>/study</code></li>
 <li><a href="/v1/strategies">/v1/strategies</a>, <a href="/v1/families">/v1/families</a>: what may be chosen, and how
 well proven it is</li>
 <li><a href="/v1/recommendations?parameters=124e6&amp;tokens=2.5e9">/v1/recommendations</a>: what to run at a size and
