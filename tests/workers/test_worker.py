@@ -95,3 +95,29 @@ def test_a_reply_of_another_version_says_so(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match=r"no HeartbeatReply .* matching versions"):
         calls.heartbeat(lease.trial.id, Heartbeat(token=lease.token))
     calls.close()
+
+
+def test_a_short_lease_is_held_on_to_from_its_first_quarter(tmp_path: Path) -> None:
+    beats: list[float] = []
+
+    class Counting(Answers):
+        def heartbeat(self, trial: str, beat: Message) -> HeartbeatReply:
+            beats.append(time.monotonic())
+            return HeartbeatReply()
+
+    site = allowing(tmp_path, "silent")
+    lease = Lease(trial=a_trial("silent"), token="token-1", seconds=0.4)
+    executor = open_executor("process", site, 1)
+    connect = partial(Counting, lease, [])
+    worker = Worker("w", site, executor, connect, patience=BRIEF)
+    thread = threading.Thread(target=worker.run)
+    began = time.monotonic()
+    thread.start()
+    while len(beats) < 5 and time.monotonic() < began + 60.0:
+        time.sleep(0.01)
+    worker.stopping.set()
+    thread.join(60.0)
+
+    # Due every .1 s; nobody looks by himself for 5 s, and five of them are to come within that.
+    assert len(beats) >= 5
+    assert beats[4] - began < 5.0

@@ -25,7 +25,17 @@ LONG_SECONDS = 2.0
 
 
 class Claiming(Talking):
-    """Claims as many trials as there is room for, in one call."""
+    """Claims as many trials as there is room for, in one call.
+
+    Args:
+        connect: See :class:`Talking`.
+        holdings: Where leases go.
+        name: Of the worker.
+        proxies: What it may run.
+        slots: Trials that run at a time.
+        is_held_up: Returns whether results wait for a controller that does not answer.
+        tell: Called when there are new leases, whose heartbeats may be due before anybody looks.
+    """
 
     def __init__(
         self,
@@ -35,11 +45,12 @@ class Claiming(Talking):
         proxies: tuple[str, ...],
         slots: int,
         is_held_up: Callable[[], bool],
+        tell: Callable[[], None],
     ) -> None:
         super().__init__("claim", connect)
         self._holdings = holdings
         self._claim = Claim(worker=name, proxies=proxies)
-        self._slots, self._is_held_up = slots, is_held_up
+        self._slots, self._is_held_up, self._tell = slots, is_held_up, tell
         self._ahead = 0
         self.claimed: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
@@ -57,6 +68,8 @@ class Claiming(Talking):
         leases = calls.claim(self._claim.model_copy(update={"most": room}))
         for lease in leases:
             self._take(lease)
+        if leases:
+            self._tell()
         # Workers that started together do not ask together for ever.
         return 0.0 if len(leases) == room else POLL_SECONDS * random.uniform(0.75, 1.25)
 

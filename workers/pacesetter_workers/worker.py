@@ -94,6 +94,7 @@ class Worker:
         self._claiming = Claiming(
             *(connect, self._holdings, name, proxies, executor.slots),
             is_held_up=lambda: self._delivery.away,
+            tell=self._heart.wake,
         )
         self._waiting: list[Held] = []
         self._running: dict[Handle, _Running] = {}
