@@ -9,7 +9,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.reporting import Report, arguments
 from demo.text import Corpus, Windows, load_corpus
-from tests.support.byte_decoder import ByteDecoder, next_byte_loss
+from tests.support.byte_decoder import BASE_DEPTH, ByteDecoder, next_byte_loss
 
 BASE, CONTEXT = 32, 64
 HELD_OUT_WINDOWS = 384
@@ -33,13 +33,16 @@ EDGE = 6
 class Case:
     """How models are trained."""
 
-    form: Literal["mup", "plain"] = "mup"
+    form: Literal["mup", "standard"] = "mup"
     steps: int = 300
     batch: int = 16
     weight_decay: float = 0.0
     decay: Literal["scaled", "unscaled"] = "scaled"
     clip: float = math.inf
     bfloat16: bool = False
+    depth: int = BASE_DEPTH
+    completep: bool = True
+    """Whether muP knows of the depth."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     widths = (32, 64) if given.quick else (32, 64, 128, 256)
     report = Report("mup_transfer", seeds=[0, 1])
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), one_thread) as pool:
-        checks = [pool.submit(checked, form, widths) for form in ("mup", "plain")]
+        checks = [pool.submit(checked, form, widths) for form in ("mup", "standard")]
         jobs = [
-            (replace(case, form=form), w) for w in reversed(widths) for form in ("mup", "plain")
+            (replace(case, form=form), w) for w in reversed(widths) for form in ("mup", "standard")
         ]
         sides = {} if given.quick else side_cases(case)
         jobs += [(side, width) for side in sides.values() for width in (128, 32)]
+        depths = {} if given.quick else deep_cases(case)
+        jobs += [(deep, BASE) for deep in depths.values()]
         swept = dict(zip(jobs, pool.map(sweep_job, jobs, chunksize=1), strict=True))
-        carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "plain")]
+        carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "standard")]
         rates = [swept[one, widths[0]].optimum[0] for one, _ in carried]
         costs = list(pool.map(loss_of, carried, rates))
-        for form, found in zip(("mup", "plain"), checks, strict=True):
+        for form, found in zip(("mup", "standard"), checks, strict=True):
             check_row(report, form, found.result())
     report.row(
-        "plain and muP at the base width: bit-equal",
+        "standard and muP at the base width: bit-equal",
         str(equal_at_base(case)),
         "",
         "True",
@@ -91,6 +96,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         main_rows(report, one[0], {w: swept[one[0], w] for w in widths}, loss)
     for name, side in sides.items():
         side_rows(report, name, swept[side, 32], swept[side, 128])
+    for name, deep in depths.items():
+        rate, loss = swept[deep, BASE].optimum
+        drift = abs(rate - swept[case, BASE].optimum[0])
+        report.row(f"{name}: best rate (loss {loss:.4f})", rate, "log2")
+        report.row(
+            f"{name}: apart from depth {BASE_DEPTH}",
+            drift,
+            "octaves",
+            *bar(deep.completep, drift, 0.25),
+        )
     report.print()
     report.save(given.json)
 
@@ -106,17 +121,25 @@ def side_cases(case: Case) -> dict[str, Case]:
     }
 
 
+def deep_cases(case: Case) -> dict[str, Case]:
+    """Return the cases of a deeper model at the base width."""
+    return {
+        f"depth {4 * BASE_DEPTH}, {name}": replace(case, depth=4 * BASE_DEPTH, completep=known)
+        for name, known in (("CompleteP", True), ("muP alone", False))
+    }
+
+
 def check_row(report: Report, form: str, drift: float) -> None:
     """Add the row of a coordinate check."""
     if form == "mup":
         report.row("muP: largest slope from step 2 (logits: 3)", drift, "", "<= .15", drift <= 0.15)
     else:
-        report.row("plain: largest slope from step 2", drift, "", ">= .3", drift >= 0.3)
+        report.row("standard: largest slope from step 2", drift, "", ">= .3", drift >= 0.3)
 
 
 def main_rows(report: Report, case: Case, swept: Mapping[int, Swept], carried: float) -> None:
     """Add the rows of one parametrization: optimum and loss by width, their spread, what carrying costs."""
-    name = {"mup": "muP", "plain": "plain"}[case.form]
+    name = {"mup": "muP", "standard": "standard"}[case.form]
     optima = {width: each.optimum for width, each in swept.items()}
     for width, (rate, loss) in optima.items():
         report.row(f"{name}, width {width}: best rate (loss {loss:.4f})", rate, "log2")
@@ -158,7 +181,7 @@ def one_thread() -> None:
 def sweep_job(job: tuple[Case, int]) -> Swept:
     """Sweep one case at one width, and say what was found."""
     case, width = job
-    shift = PLAIN_SHIFT * math.log2(width / BASE) if case.form == "plain" else 0.0
+    shift = PLAIN_SHIFT * math.log2(width / BASE) if case.form == "standard" else 0.0
     found = sweep(lambda rate: loss_of(job, rate), shift)
     print(
         case,
@@ -202,7 +225,7 @@ def corpus() -> Corpus:
 def trained(case: Case, width: int, lr: float, seed: int) -> float:
     """Train one model, and return its held-out loss; infinity if it diverged."""
     torch.manual_seed(seed)
-    model = ByteDecoder(width, context=CONTEXT)
+    model = ByteDecoder(width, case.depth, CONTEXT)
     optimizer = prepared(case, model, width, lr)
     groups = [(group, group["lr"]) for group in optimizer.param_groups]
     windows = Windows(corpus().train, case.batch, CONTEXT, seed=seed)
@@ -223,7 +246,13 @@ def trained(case: Case, width: int, lr: float, seed: int) -> float:
 def prepared(case: Case, model: nn.Module, width: int, lr: float) -> torch.optim.Optimizer:
     """Parametrize a model in place, and return its optimizer."""
     if case.form == "mup":
-        form = Parametrization.by_shapes(ByteDecoder, width, base_width=BASE)
+        form = Parametrization.by_shapes(
+            partial(ByteDecoder, depth=case.depth),
+            width,
+            base_width=BASE,
+            depth_ratio=case.depth / BASE_DEPTH if case.completep else 1.0,
+            branches=("blocks.*.project", "blocks.*.down"),
+        )
         form.apply_(model)
         groups = form.groups(model, lr, weight_decay=case.weight_decay, eps=1e-12, decay=case.decay)
     else:
@@ -250,8 +279,8 @@ def held_out(case: Case, model: nn.Module) -> float:
     return mean(forward(case, model, windows.batch_at(each)).item() for each in range(4))
 
 
-def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
-    """Return the slope that is furthest from what is allowed: largest for plain, largest in size for muP."""
+def checked(form: Literal["mup", "standard"], widths: Sequence[int]) -> float:
+    """Return the slope that is furthest from what is allowed: largest for standard, largest in size for muP."""
     windows = Windows(corpus().train, 16, CONTEXT, seed=0)
     check = coordinate_check(
         ByteDecoder,
@@ -262,7 +291,7 @@ def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
         form=form,
     )
     print(check, flush=True)
-    if form == "plain":
+    if form == "standard":
         return check.drift
     return max(
         float(abs(slopes[2 if name in check.vanishing else 1 :]).max())
@@ -273,7 +302,7 @@ def checked(form: Literal["mup", "plain"], widths: Sequence[int]) -> float:
 def equal_at_base(case: Case) -> bool:
     """Return whether ten steps of both parametrizations give the same weights at the base width, bit for bit."""
     weights = []
-    for form in ("mup", "plain"):
+    for form in ("mup", "standard"):
         torch.manual_seed(0)
         model = ByteDecoder(BASE, context=CONTEXT)
         optimizer = prepared(replace(case, form=form), model, BASE, 2.0**-5)

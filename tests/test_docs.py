@@ -62,3 +62,17 @@ def test_the_guide_to_projection_runs_from_top_to_bottom(
     held = {name: float(norm) for name, norm in initial.items()}
     assert names["projection"].norms() == pytest.approx(held, rel=1e-5)
     assert names["run"].position == 100
+
+
+def test_the_guide_to_mup_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    page = GUIDE.with_name("mup.md")
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    rates = {group["name"]: group["lr"] for group in names["optimizer"].param_groups}
+    assert rates["hidden"] == pytest.approx(2**-6 / 4)
+    assert names["check"].passed
+    assert "passed" in capsys.readouterr().out

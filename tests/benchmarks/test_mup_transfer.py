@@ -35,7 +35,7 @@ def test_a_sweep_that_falls_for_ever_ends_without_an_optimum() -> None:
 
 
 def test_a_run_that_diverges_counts_as_infinite() -> None:
-    assert trained(Case("plain", steps=30, batch=2), 32, 1e9, 0) == math.inf
+    assert trained(Case("standard", steps=30, batch=2), 32, 1e9, 0) == math.inf
 
 
 def test_both_parametrizations_are_one_at_the_base_width() -> None:
@@ -51,7 +51,7 @@ def test_the_best_rate_moves_by_an_octave_without_mup_and_stays_with_it() -> Non
         losses = {rate: trained(case, width, 2.0**rate, 0) for rate in LOG_RATES}
         return Swept(losses).optimum[0]
 
-    mup, plain = (Case(form, steps=80, batch=8) for form in ("mup", "plain"))
+    mup, plain = (Case(form, steps=80, batch=8) for form in ("mup", "standard"))
     narrow = optimum(mup, 32)  # which is that of the plain model
     assert abs(optimum(mup, 128) - narrow) <= 0.6
     assert narrow - optimum(plain, 128) >= 1.2

@@ -110,17 +110,19 @@ def coordinate_check(
     loss: Loss,
     batches: Sequence[Any],
     lr: float,
-    form: Literal["mup", "plain"] = "mup",
+    form: Literal["mup", "standard"] = "mup",
     base_width: int | None = None,
     seeds: int = 3,
     optimizer: Callable[..., Optimizer] | None = None,
     watch: Iterable[str] = (),
     vanishing: Iterable[str] = (),
+    zero_readout: bool = False,
     **options: Any,
 ) -> CoordinateCheck:
     """Train a few steps at each width, and return how large activations were.
 
-    Use a large rate, so that the steps show: about the best one, or four times that.
+    Use a rate about the best one: with a much smaller one the readout's vanishing start shows for longer than the steps
+    that are watched, with a larger one training is chaos, in which widths differ for no reason of theirs.
 
     Args:
         make_model: Makes the model of a width.
@@ -128,7 +130,7 @@ def coordinate_check(
         loss: Returns the loss of a model on a batch.
         batches: One for each step, 4 to 6 of them.
         lr: The base learning rate.
-        form: ``"mup"``, or ``"plain"`` for the model as it is with one learning rate: the negative control.
+        form: ``"mup"``, or ``"standard"`` for the model as it is, with one learning rate: the negative control.
         base_width: Of muP; the first width if None.
         seeds: How many initialisations are averaged.
         optimizer: Makes the optimizer of parameter groups; AdamW (.9, .95) with an epsilon of 1e-12 if None.
@@ -136,6 +138,7 @@ def coordinate_check(
             the outermost lists (blocks). What single layers add scatters beyond it by chance.
         vanishing: Patterns of modules to watch whose output may vanish with the width until step 3, beside the
             readouts: what returns attention logits.
+        zero_readout: Let readouts start at zero, in both forms.
         options: Of ``Parametrization.by_shapes``, such as ``classes``.
 
     Raises:
@@ -154,7 +157,11 @@ def coordinate_check(
         model = make_model(width)
         groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": lr}]
         if form == "mup":
-            groups = forms[width].groups(forms[width].apply_(model), lr, eps=None)
+            forms[width].apply_(model, zero_readout=zero_readout)
+            groups = forms[width].groups(model, lr, eps=None)
+        elif zero_readout:
+            for name in forms[width].inputs:
+                nn.init.zeros_(model.get_parameter(f"{name}.weight"))
         return model, (optimizer or _adam)(groups)
 
     return measure_coordinates(

@@ -1,13 +1,16 @@
 """What a tensor is to muP: which of its dimensions grow with the width, and which one it reads from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from pacesetter.errors import ConfigurationError
+
+Named = TypeVar("Named")
 
 OUT_FIRST = (
     nn.Linear,
@@ -156,9 +159,17 @@ def first_dimension(module: nn.Module) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """Return a name without what ``torch.compile``, DDP and checkpoint wrappers put into it."""
+    """Return a name without what ``torch.compile`` and wrappers of checkpointing put into it."""
     parts = [part for part in name.split(".") if part not in WRAPPERS]
     return ".".join(parts)
+
+
+def plain_names(items: Iterable[tuple[str, Named]]) -> dict[str, Named]:
+    """Return what is named by its plain name, without DistributedDataParallel's ``module`` in front of all of them."""
+    found = {plain_name(name): each for name, each in items if plain_name(name)}
+    if found and all(name.split(".")[0] == "module" for name in found):
+        return {name.partition(".")[2]: each for name, each in found.items() if "." in name}
+    return found
 
 
 def matching(names: Mapping[str, object], pattern: str) -> list[str]:

@@ -105,9 +105,10 @@ def sgd_scale(rule: Rule) -> float:
 def grouped(
     found: Mapping[str, Setting], pairs: Iterable[tuple[Rule, Tensor]]
 ) -> list[dict[str, Any]]:
-    """Return the groups, one for each setting that differs, in the order of the model.
+    """Return the groups, one for each setting that differs: matrices at the base rate first, else as in the model.
 
-    Tensors of one class that differ in their ratios get groups ``hidden``, ``hidden_2`` and so on.
+    A job's rate and decay are read off its first group, by people and by the service's memory. Tensors of one class
+    that differ in their ratios get groups ``hidden``, ``hidden_2`` and so on.
     """
     members: dict[Setting, list[Tensor]] = {}
     for rule, parameter in pairs:
@@ -125,7 +126,7 @@ def grouped(
             "weight_decay": setting.weight_decay,
         }
         result.append(group if setting.eps is None else {**group, "eps": setting.eps})
-    return result
+    return sorted(result, key=lambda group: (group["lr_scale"] != 1.0, "vector" in group["name"]))
 
 
 def _label(rule: Rule) -> str:

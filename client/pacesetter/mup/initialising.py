@@ -37,12 +37,13 @@ def rescale_(rule: Rule, parameter: Tensor, width_ratio: float) -> None:
 def _own_ratio(rule: Rule, measured: float, entries: int, width_ratio: float) -> float:
     """Return how the model's own initialisation went with the width: exactly, where it is one of the known ways.
 
-    They are constant, and ``1/sqrt(fan_in)`` (torch's linear layers; their biases too, which have no fan-in of their
-    own). A sample of n normal entries has a root mean square with a relative error of ``1/sqrt(2 n)``.
+    They are constant, ``1/sqrt(fan_in)`` (torch's linear layers) and ``1/sqrt(width)`` (their biases, and embeddings of
+    models that know one standard deviation). A sample of n normal entries has a root mean square with a relative error
+    of ``1/sqrt(2 n)``.
     """
     base_entries = entries / (rule.fan_in * rule.fan_out)
     error = math.sqrt(0.5 / entries + 0.5 / max(base_entries, 1.0))
-    known = {1.0, rule.fan_in**-0.5, *(() if rule.matrix else (width_ratio**-0.5,))}
+    known = {1.0, rule.fan_in**-0.5, width_ratio**-0.5}
     nearest = min(known, key=lambda ratio: abs(math.log(measured / ratio)))
     close = abs(math.log(measured / nearest)) <= SURE * error + 1e-6
     return nearest if close else measured

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pacesetter.errors import ConfigurationError
 from pacesetter.mup import grouping, initialising, multipliers
-from pacesetter.mup.classes import ParameterClass, Rule, plain_name
+from pacesetter.mup.classes import ParameterClass, Rule, plain_names
 from pacesetter.mup.comparing import branch_factors, readouts, rules_by_map, rules_by_shapes
 
 MakeModel = Callable[[int], nn.Module]
@@ -132,23 +132,37 @@ class Parametrization:
         """Factor of what the (first) readout reads, for code that takes its weight past the module; 1 without one."""
         return next(iter(self.inputs.values()), 1.0)
 
-    def apply_(self, model: nn.Module) -> nn.Module:
+    def apply_(self, model: nn.Module, *, zero_readout: bool = False) -> nn.Module:
         """Initialise a new model, install its multipliers, and return it. Before ``compile`` and ``fully_shard``."""
-        self.initialise_(model)
+        self.initialise_(model, zero_readout=zero_readout)
         return self.install(model)
 
-    def initialise_(self, model: nn.Module) -> nn.Module:
+    def initialise_(self, model: nn.Module, *, zero_readout: bool = False) -> nn.Module:
         """Scale the tensors of a model, as it initialised itself, to what muP asks for, in place, and return it.
 
         Each gets the root mean square of the base's tensor, times ``1/sqrt(m)`` if it is hidden. How the model's own
         initialisation goes with the width is measured: constant and ``1/sqrt(fan_in)`` are told from each other, and
         the factor is then exact. Call it once, on a model that was just made.
 
+        Args:
+            model: The model.
+            zero_readout: Let readouts start at zero, at the base width too: wide models then lose the start that
+                vanishes with the width, and agree with narrow ones from the first step on.
+
         Raises:
-            ConfigurationError: The model is another one, or the parametrization was made from a map.
+            ConfigurationError: The model is another one, the parametrization was made from a map, or the readout that
+                shall be zero is tied to an embedding.
         """
-        for rule, parameter in self._pairs(model):
-            initialising.rescale_(rule, parameter, self.width_ratio)
+        pairs = self._pairs(model)
+        if zero_readout and all(rule.kind is not ParameterClass.OUTPUT for rule, _ in pairs):
+            raise ConfigurationError(
+                "the readout is tied to an embedding, which cannot be zero; leave zero_readout out, or untie them"
+            )
+        for rule, parameter in pairs:
+            if zero_readout and rule.kind is ParameterClass.OUTPUT:
+                nn.init.zeros_(parameter)
+            else:
+                initialising.rescale_(rule, parameter, self.width_ratio)
         return model
 
     def install(self, model: nn.Module) -> nn.Module:
@@ -157,8 +171,7 @@ class Parametrization:
         Raises:
             ConfigurationError: The model has no module of such a name.
         """
-        modules = {plain_name(name): module for name, module in model.named_modules()}
-        multipliers.install(modules, self.inputs, self.outputs)
+        multipliers.install(plain_names(model.named_modules()), self.inputs, self.outputs)
         return model
 
     def groups(
@@ -249,9 +262,7 @@ class Parametrization:
 
     def _pairs(self, model: nn.Module) -> list[tuple[Rule, Tensor]]:
         """Return each rule with its tensor of a model."""
-        found = {plain_name(name): each for name, each in model.named_parameters()}
-        if found and all(name.startswith("module.") for name in found):  # DistributedDataParallel
-            found = {name.removeprefix("module."): each for name, each in found.items()}
+        found = plain_names(model.named_parameters())
         known = {rule.name: rule for rule in self.rules}
         if differing := sorted(found.keys() ^ known.keys()):
             raise ConfigurationError(

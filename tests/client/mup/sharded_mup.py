@@ -67,6 +67,7 @@ def check() -> None:
         sharded(initialise_first=True),
         sharded(initialise_first=False),
         DistributedDataParallel(form().apply_(fresh())),
+        form().apply_(DistributedDataParallel(fresh())),
     ]
     expected = trained(plain, windows)
     for other in others:

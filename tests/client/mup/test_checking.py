@@ -32,7 +32,7 @@ def batches() -> tuple[Tensor, ...]:
 
 
 @functools.cache
-def check(form: Literal["mup", "plain"]) -> CoordinateCheck:
+def check(form: Literal["mup", "standard"]) -> CoordinateCheck:
     return coordinate_check(
         ByteDecoder,
         (32, 64, 128),
@@ -59,7 +59,7 @@ def test_with_mup_activations_keep_their_size_from_step_2_and_logits_from_3() ->
 
 
 def test_without_it_they_grow_by_more_than_the_control_asks_for() -> None:
-    found = check("plain")
+    found = check("standard")
     assert not found.passed
     assert found.drift > 0.3
     assert found.slopes()["blocks.0"][4] > 1.5  # 2.2 over widths 32 to 256

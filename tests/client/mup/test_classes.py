@@ -10,16 +10,11 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.mup import ParameterClass, Parametrization, Rule
 from torch import Tensor, nn
 
+from tests.client.mup.models import perceptron
 from tests.support.byte_decoder import ByteDecoder
 
 INPUT, HIDDEN, OUTPUT = ParameterClass.INPUT, ParameterClass.HIDDEN, ParameterClass.OUTPUT
 VECTOR, FIXED = ParameterClass.VECTOR, ParameterClass.FIXED
-
-
-def perceptron(width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(7, width), nn.ReLU(), nn.Linear(width, 3 * width), nn.Linear(3 * width, 5)
-    )
 
 
 def kinds(form: Parametrization) -> dict[str, ParameterClass]:

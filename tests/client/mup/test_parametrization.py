@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.mup import ParameterClass, Parametrization, attention_scale
 from torch import nn
 
-from tests.client.mup.test_classes import perceptron
+from tests.client.mup.models import perceptron
 from tests.support.byte_decoder import ByteDecoder, next_byte_loss
 from tests.support.service import ScriptedTransport
 from tests.support.training import attach
@@ -69,6 +70,28 @@ def test_a_constant_initialisation_is_changed_at_the_hidden_matrices_alone() -> 
     assert std(model, "2.weight") == pytest.approx(0.02, rel=0.02)
 
 
+def test_one_standard_deviation_that_falls_with_the_width_is_changed_at_the_ends_alone() -> None:
+    def falling(width: int) -> nn.Module:
+        model = nn.Sequential(
+            nn.Embedding(64, width), nn.Linear(width, width), nn.Linear(width, 50)
+        )
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=width**-0.5)
+        return model
+
+    torch.manual_seed(0)
+    model = falling(256)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    Parametrization.by_shapes(falling, 256, base_width=16).apply_(model)
+    factors = {
+        name: (value.norm() / before[name].norm()).item()
+        for name, value in model.state_dict().items()
+    }
+    assert factors == pytest.approx(
+        {"0.weight": 4.0, "1.weight": 1.0, "1.bias": 4.0, "2.weight": 4.0, "2.bias": 4.0}
+    )
+
+
 def test_an_initialisation_of_neither_kind_is_brought_to_the_bases_measure() -> None:
     def odd(width: int) -> nn.Module:
         model = nn.Sequential(nn.Linear(64, width), nn.Linear(width, width), nn.Linear(width, 64))
@@ -94,6 +117,16 @@ def test_zeros_and_gains_stay_what_they_are() -> None:
     model = form.apply_(zeroed(64))
     assert std(model, "readout.weight") == 0.0
     assert bool((model.get_parameter("norm.weight") == 1.0).all())
+
+
+def test_a_readout_may_start_at_zero_unless_it_is_tied() -> None:
+    model = wide(64).apply_(ByteDecoder(64), zero_readout=True)
+    assert std(model, "readout.weight") == 0.0
+    assert std(model, "token.weight") == pytest.approx(0.5, rel=0.05)
+    tied = functools.partial(ByteDecoder, tied=True)
+    form = Parametrization.by_shapes(tied, 64, base_width=32)
+    with pytest.raises(ConfigurationError, match="tied to an embedding, which cannot be zero"):
+        form.apply_(tied(64), zero_readout=True)
 
 
 def test_making_a_parametrization_leaves_the_random_state_alone() -> None:
@@ -187,6 +220,17 @@ def test_sgd_gets_the_rates_of_table_8_and_no_epsilon() -> None:
     torch.optim.SGD(groups, momentum=0.9)
 
 
+@pytest.mark.parametrize(("optimizer", "first"), [("adamw", "output"), ("sgd", "hidden")])
+def test_the_first_group_is_a_matrix_at_the_base_rate(
+    optimizer: Literal["adamw", "sgd"], first: str
+) -> None:
+    model = ByteDecoder(128)
+    for name in ("token", "place"):
+        model.get_submodule(name).requires_grad_(False)
+    group = wide().groups(model, 0.01, weight_decay=0.1, optimizer=optimizer)[0]
+    assert (group["name"], group["lr"], group["weight_decay"]) == (first, 0.01, 0.1)
+
+
 def test_every_tensor_is_in_one_group_and_frozen_ones_in_none() -> None:
     model = ByteDecoder(64)
     model.token.weight.requires_grad_(False)
@@ -221,7 +265,7 @@ def test_muon_takes_the_hidden_matrices_and_adamw_the_rest() -> None:
     assert [(g["name"], g["lr"], g["weight_decay"], len(g["params"])) for g in matrices] == [
         ("hidden", 0.02, 0.1, 8)
     ]
-    assert [g["name"] for g in rest] == ["input", "vector", "output"]
+    assert [g["name"] for g in rest] == ["input", "output", "vector"]
     adjusted, _ = form.muon_groups(
         model, 0.02, adam_lr=0.01, weight_decay=0.1, adjust="match_rms_adamw"
     )
@@ -376,5 +420,5 @@ def test_an_attached_run_keeps_the_ratios_and_the_names() -> None:
         }
     )
     run.step(next_byte_loss(model, WINDOWS))
-    assert optimizer.param_groups[2]["lr"] / optimizer.param_groups[0]["lr"] == 0.25
+    assert optimizer.param_groups[3]["lr"] / optimizer.param_groups[0]["lr"] == 0.25
     run.finish()

@@ -95,7 +95,9 @@ def test_a_compiled_model_is_one_graph_computes_the_same_and_gives_the_same_grou
 def test_install_finds_the_modules_of_a_compiled_model() -> None:
     plain = ByteDecoder(64)
     plain.load_state_dict(applied().state_dict())
-    form().install(torch.compile(plain, backend="eager"))
+    compiled = torch.compile(plain, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    form().install(compiled)
     assert torch.equal(logits(plain), logits(applied()))
 
 
