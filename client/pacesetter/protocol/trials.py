@@ -95,7 +95,7 @@ class HeartbeatReply(Incoming):
 
 
 class Cost(Message):
-    """What a trial took, over all that it ran."""
+    """What an attempt took; the service adds up those of a trial."""
 
     steps: StepCount = 0
     tokens: Amount = 0.0

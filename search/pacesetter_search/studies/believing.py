@@ -129,13 +129,11 @@ def parametrization_of(spec: ExperimentSpec) -> Parametrization:
     if told is None:
         return spec.workload.parametrization
     named: Parametrization = "mup" if told == "mup" else "standard"
-    if (
-        "parametrization" in spec.workload.model_fields_set
-        and named != spec.workload.parametrization
-    ):
+    # A workload that says standard may just not have said anything.
+    if named != "mup" and spec.workload.parametrization == "mup":
         raise ValueError(
-            f"the workload's parametrization is {spec.workload.parametrization!r}, and trials are given {told!r}; say "
-            "the same in both, or leave out the workload's"
+            f"the workload's parametrization is 'mup', and trials are given {told!r}; say the same in both, or leave "
+            "out the workload's"
         )
     return named
 

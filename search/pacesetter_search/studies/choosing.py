@@ -1,17 +1,22 @@
 """Which cells an experiment may run."""
 
+import math
+
 from pacesetter.protocol import ExperimentSpec, Value
 
 from pacesetter_search.studies.cells import Cell, Names, values_of
 from pacesetter_search.studies.space import Space, crossed
+
+MOST_CELLS = 256
+"""Cells that are weighed against each other: each takes milliseconds for every trial that is planned."""
 
 
 def cells_of(spec: ExperimentSpec, names: Names) -> list[Cell]:
     """Return the cells that an experiment may run, in order.
 
     Raises:
-        ValueError: The space has something else than the learning rate and what tells cells apart, or a value of
-            that which is no number above 0.
+        ValueError: The space has something else than the learning rate and what tells cells apart, a value of that
+            which is no number above 0, or too many cells.
     """
     cell_names = set(names.of_cells().values())
     others = sorted(spec.space.keys() - cell_names - {names.lr})
@@ -20,8 +25,15 @@ def cells_of(spec: ExperimentSpec, names: Names) -> list[Cell]:
             f"{', '.join(others)} in the space is neither the learning rate nor what tells cells apart "
             f"({', '.join(sorted(cell_names))}); fix it, or choose the strategy gp"
         )
-    told = {name: spec.space[name] for name in Space.of(spec.space).names if name in cell_names}
-    rows = crossed(tuple(told), [values_of(parameter) for parameter in told.values()])
+    told = [name for name in Space.of(spec.space).names if name in cell_names]
+    columns = [values_of(spec.space[name]) for name in told]
+    count = math.prod(map(len, columns))
+    if count > MOST_CELLS:
+        raise ValueError(
+            f"{', '.join(told)} make {count} cells, and no more than {MOST_CELLS} are weighed against each other; give "
+            "them fewer values"
+        )
+    rows = crossed(told, columns)
     return sorted({Cell.of({**spec.fixed, **row}, names) for row in rows})
 
 

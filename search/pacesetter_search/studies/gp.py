@@ -1,10 +1,10 @@
 """``gp``: a Gaussian process of the loss over the space, and the points that promise to improve on the best one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pacesetter.protocol import Choice, Parameter, TrialPlan, Value
+from pacesetter.protocol import Choice, ExperimentSpec, Parameter, TrialPlan, Value
 from pacesetter.schedules import Tier
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 from pacesetter_search.studies.random_search import covering
 from pacesetter_search.studies.space import FloatArray, Key, Space, place_of, same
 from pacesetter_search.surrogates import Response, training_set
+
+MOST_TRIALS, MOST_COLUMNS = 1_000, 100
 
 CANDIDATES = 512
 """Points of the space that are weighed against each other, and as many around the best of those that ended."""
@@ -42,6 +44,23 @@ class GaussianProcessSearch(StudyStrategy):
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
         self._wanted = parameters if isinstance(parameters, GPParameters) else GPParameters()
+
+    def obstacles(self, spec: ExperimentSpec) -> Iterator[str]:
+        """Yield that the process would take minutes for a plan."""
+        if spec.max_trials > MOST_TRIALS:
+            yield (
+                f"`max_trials` is {spec.max_trials}, and a Gaussian process of more than {MOST_TRIALS} trials takes "
+                "longer than a trial; lower it, or choose the strategy random"
+            )
+        space = Space.of(spec.space)
+        columns = sum(
+            len(each.values) if isinstance(each, Choice) else 1 for _, each in space.parameters
+        )
+        if columns > MOST_COLUMNS:
+            yield (
+                f"ranges and values of choices make {columns} dimensions, and a Gaussian process says nothing beyond "
+                f"{MOST_COLUMNS}; fix some, or choose the strategy random"
+            )
 
     def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
         """Return covering points first; then, one by one, what promises most given all before it."""

@@ -18,6 +18,9 @@ from pacesetter_search.surrogates.gaussian_process import quiet, seeded
 SAMPLES = 128
 """Quasi-Monte-Carlo samples of the noisy improvement."""
 
+BASELINE = 64
+"""Trials that an improvement is over: the best ones. Memory grows with the square, and no other will be the best."""
+
 
 class Improvement:
     """A Gaussian process of standardised losses and what candidates promise under it.
@@ -35,6 +38,8 @@ class Improvement:
     def __init__(self, points: FloatArray, losses: FloatArray, *, seed: int) -> None:
         self._seed = seed % 2**31
         self._points = _tensor(points)
+        best = np.argsort(losses, kind="stable")[:BASELINE]
+        self._baseline = self._points[torch.as_tensor(np.sort(best))]
         self._model = _model(self._points, losses)
         try:
             with quiet(), seeded(self._seed):
@@ -59,7 +64,7 @@ class Improvement:
         with torch.no_grad(), quiet(), seeded(self._seed):
             acquisition = qLogNoisyExpectedImprovement(
                 self._model,
-                self._points,
+                self._baseline,
                 sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=self._seed),
                 X_pending=_tensor(pending) if len(pending) else None,
                 prune_baseline=False,

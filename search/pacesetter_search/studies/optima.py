@@ -117,13 +117,11 @@ class Found:
         mean: log2 of it.
         sd: Octaves.
         edge: The side at which no worse run bounds the best one; None: it is bounded.
-        outside: Probability that it lies beyond all rates that were tried.
     """
 
     mean: float
     sd: float
     edge: str | None
-    outside: float
 
 
 def find(
@@ -189,9 +187,7 @@ def _found(runs: Sequence[Run], told: Density) -> Found:
     grid, density = told.grid, told.likelihood
     mean = float(density @ grid)
     sd = math.sqrt(float(density @ np.square(grid - mean)) + STEP**2 / 12.0)
-    tried = [run.log2_lr for run in runs]
-    outside = float(density[(grid < min(tried)) | (grid > max(tried))].sum())
-    return Found(mean, sd, edge_of(runs), outside)
+    return Found(mean, sd, edge_of(runs))
 
 
 def edge_of(runs: Sequence[Run]) -> str | None:

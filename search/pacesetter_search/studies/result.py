@@ -21,9 +21,6 @@ SAYS_NOTHING = 1.5
 FAR = 2.0
 """Octaves outside of the cells in tokens or width from which on a warning says so."""
 
-OUTSIDE = 0.5
-"""Probability that a cell's best rate lies beyond its rates from which on a warning says so."""
-
 
 @dataclass(frozen=True, slots=True)
 class CellOptimum:
@@ -259,8 +256,8 @@ def _warnings(spec: ExperimentSpec, swept: Swept, target: Cell, names: Names) ->
         )
     for one in speaking:
         assert one.found is not None
-        if one.found.edge is not None or one.found.outside > OUTSIDE:
-            side = {"low": "below", "high": "above"}.get(one.found.edge or "", "beyond")
+        if one.found.edge is not None:
+            side = "below" if one.found.edge == "low" else "above"
             yield (
                 f"at {one.cell.words(names, spec.space)} the best of {one.trials} rates is not bounded on both sides; "
                 f"add one {side} {one.best_lr:.3g}"

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from pacesetter.protocol import Range, Workload
+from pacesetter.protocol import ExperimentSpec, Range, Workload
 from pacesetter_search.studies.believing import DOUBT, Family, parametrization_of
 from pacesetter_search.studies.cells import Cell
 from pacesetter_search.studies.optima import Density
@@ -80,6 +80,8 @@ def test_what_trials_are_given_is_their_parametrisation() -> None:
     assert parametrization_of(spec(fixed={"parametrization": "mup"})) == "mup"
     assert parametrization_of(spec(fixed={"parametrization": "sp"})) == "standard"
     assert parametrization_of(spec(workload=Workload(parametrization="mup"))) == "mup"
+    stored = spec(fixed={"parametrization": "mup"}).model_dump_json()
+    assert parametrization_of(ExperimentSpec.model_validate_json(stored)) == "mup"
     of = spec(fixed={"parametrization": "sp"}, workload=Workload(parametrization="mup"))
     with pytest.raises(ValueError, match="say the same in both"):
         parametrization_of(of)

@@ -1,7 +1,7 @@
 """Cells: what tells them apart, and what cannot."""
 
 import pytest
-from pacesetter.protocol import Choice, Cost, Range
+from pacesetter.protocol import Choice, Cost, Parameter, Range
 from pacesetter_search.studies import Finished
 from pacesetter_search.studies.cells import Cell, Names, Place, by_cell, values_of
 from pacesetter_search.studies.choosing import cells_of, exact
@@ -71,3 +71,13 @@ def test_anything_else_in_the_space_is_refused() -> None:
     of = spec({**mixed(), "dropout": Range(low=0.1, high=0.5)}, max_trials=9)
     with pytest.raises(ValueError, match="dropout in the space is neither the learning rate nor"):
         cells_of(of, NAMES)
+
+
+def test_more_cells_than_can_be_weighed_are_refused_without_listing_them() -> None:
+    values = Choice(values=tuple(range(1, 1001)))
+    space: dict[str, Parameter] = {
+        "lr": LR,
+        **dict.fromkeys(("width", "depth", "steps", "batch"), values),
+    }
+    with pytest.raises(ValueError, match="make 1000000000000 cells, and no more than 256"):
+        cells_of(spec(space), NAMES)

@@ -171,7 +171,14 @@ def test_pending_trials_are_counted_as_if_they_had_told() -> None:
         ({"space": {"lr": LR, "beta": LR}}, {}, "beta in the space is neither"),
         ({"space": {"lr": LR, "width": Choice(values=("a", "b"))}}, {}, "width is 'a'"),
         ({}, {"share": 0.001}, "5 runs of the cheapest cell take"),
-        ({"workload": Workload(parametrization="standard")}, {}, "say the same in both"),
+        (
+            {
+                "workload": Workload(parametrization="mup"),
+                "fixed": {"batch": 16, "parametrization": "standard"},
+            },
+            {},
+            "say the same in both",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_refused_with_what_to_change(
@@ -184,3 +191,13 @@ def test_what_cannot_be_planned_is_refused_with_what_to_change(
 
 def test_what_can_be_planned_has_no_obstacles() -> None:
     assert not list(fidelity().obstacles(wanted(*ALL)))
+
+
+def test_without_mup_the_width_moves_the_best_rate_and_the_answer_with_it() -> None:
+    fixed = {"batch": 16, "parametrization": "standard"}
+    of, truth = wanted(*ALL, fixed=fixed), Truth(seed=5, by_width=-1.1, best=-8.5)
+    error, sd, found = studied(of, truth)
+    assert abs(error) < min(0.8, Z90 * sd)
+    # A long way in width is a wide interval, and so wide models are asked, where muP lets narrow ones speak.
+    widest = max(float(one.parameters["width"]) for one in found)
+    assert widest >= 64.0

@@ -37,6 +37,7 @@ def test_it_begins_with_points_that_cover_the_space() -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_finds_the_best_rate_nearer_than_random_at_equal_trials() -> None:
     regrets = {"gp": 0.0, "random": 0.0}
     for seed in range(6):
@@ -90,7 +91,8 @@ def test_pending_trials_are_kept_away_from_and_a_batch_spreads() -> None:
     assert abs(log2(first.parameters["lr"]) - log2(second.parameters["lr"])) > 0.05
     batch = gp().plan(of, found, (), 3, of.seed)
     assert batch[0] == first
-    assert len({plan.parameters["lr"] for plan in batch}) == 3
+    rates = sorted(log2(plan.parameters["lr"]) for plan in batch)
+    assert min(rates[1] - rates[0], rates[2] - rates[1]) > 0.05
     assert batch[0].why.startswith("the model of 7 trials expects it")
 
 
@@ -150,3 +152,22 @@ def test_improvement_is_greatest_between_the_best_two_and_small_beside_a_pending
     mean, sd = model.expected(np.array([0.5]))
     assert mean == pytest.approx(-1.0, abs=0.3)
     assert sd < 0.5
+
+
+def test_hundreds_of_trials_are_weighed_within_memory() -> None:
+    """Sixty-four of them are what an improvement is over; the best is among those."""
+    places = np.linspace(0.0, 1.0, 300)[:, None]
+    losses = 8.0 * np.square(places[:, 0] - 0.6) - 1.0
+    model = Improvement(places, losses + 0.05 * np.cos(97.0 * np.arange(300)), seed=0)
+    grid = np.linspace(0.0, 1.0, 51)[:, None]
+    values = model.values(grid, np.zeros((0, 1)))
+    assert float(grid[int(np.argmax(values)), 0]) == pytest.approx(0.6, abs=0.06)
+
+
+def test_more_than_a_process_can_model_is_refused() -> None:
+    (many,) = gp().obstacles(wanted(1001))
+    assert "`max_trials` is 1001, and a Gaussian process of more than 1000 trials" in many
+    wide: dict[str, Parameter] = {"lr": LR, "token": Choice(values=tuple(range(100)))}
+    (obstacle,) = gp().obstacles(spec(wide))
+    assert "make 101 dimensions" in obstacle
+    assert not list(gp().obstacles(wanted(1000)))

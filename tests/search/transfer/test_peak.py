@@ -166,3 +166,27 @@ def test_the_influence_of_an_optimum_is_how_far_the_answer_follows_it() -> None:
     moved = Optimum(first.parameters, first.tokens, first.batch, first.lr * 2.0**0.01)
     other = PeakModel([moved, *known[1:]]).predict(target).mean
     assert (other - model.predict(target).mean) / 0.01 == pytest.approx(shares[0], abs=0.05)
+
+
+def test_without_saturation_a_larger_batch_asks_for_a_larger_rate_above_the_hinge_as_well() -> None:
+    small, large = (Optimum(1.0, 2.0**20, 2.0**batch, 2.0**-5) for batch in (8, 14))
+
+    def rises(saturates: bool) -> float:
+        model = PeakModel([small], anchor=(-6.0, 3.0), reference=small, saturates=saturates)
+        return model.predict(large).mean - model.predict(small).mean
+
+    # .75 octaves an octave; the hinge of .48 x 2^(20 x .571) lies at 2^10.4.
+    assert rises(saturates=False) == pytest.approx(0.75 * 6.0, abs=0.05)
+    assert rises(saturates=True) == pytest.approx(0.75 * 2.4, abs=0.3)
+
+
+def test_slopes_that_are_given_are_believed_and_not_doubted() -> None:
+    slopes = [(0.0, 0.1), (-0.5, 0.02), (0.6, 0.1), (0.25, 0.03), (0.0, 0.1)]
+    known = Optimum(1.0, 2.0**20, 2.0**8, 2.0**-5)
+    model = PeakModel(
+        [known], anchor=(-6.0, 3.0), reference=known, slopes=slopes, doubt=10.0, saturates=False
+    )
+    assert model.slopes()["tokens"] == pytest.approx((-0.5, 0.02), rel=1e-6)
+    there = Optimum(1.0, 2.0**22, 2.0**8, 1.0, width=4.0)
+    moved = model.predict(there).mean - model.predict(known).mean
+    assert moved == pytest.approx(2 * -0.5 + 2 * 0.25, abs=0.05)
