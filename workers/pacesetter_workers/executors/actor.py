@@ -13,8 +13,8 @@ from pacesetter_workers.site import Site
 
 CONTROL = "control"
 """Concurrency group of the calls that a running trial must not hold up."""
-_WAIT_SECONDS = 0.5
-"""How long a call for points waits for some: fewer calls, and none that outlives its trial for long."""
+_WAIT_SECONDS = 0.2
+"""How long a call gathers points, so that there are fewer calls than steps."""
 
 
 class _BufferChannel:
@@ -29,16 +29,14 @@ class _BufferChannel:
     def send(self, point: TrialPoint) -> None:
         with self._news:
             self._points.append(point)
-            self._news.notify()
 
     def is_cancelled(self) -> bool:
         return self.cancelled.is_set()
 
     def take(self, seconds: float) -> tuple[TrialPoint, ...]:
-        """Return the points so far; wait for some while the trial runs."""
+        """Return the points of the next ``seconds``, and of what is left of the trial where it ends before."""
         with self._news:
-            if not self._points and not self._closed:
-                self._news.wait(seconds)
+            self._news.wait_for(lambda: self._closed, seconds)
             points = tuple(self._points)
             self._points.clear()
             return points
