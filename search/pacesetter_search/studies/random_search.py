@@ -13,6 +13,12 @@ from pacesetter_search.studies.space import FloatArray, Key, Space, whole_space
 MOST_LISTED = 65_536
 """Points up to which a finite space is listed and drawn from without repeating."""
 
+LEAST_POWER = 10
+"""Of two: points that are drawn before a doubling that adds no different one says that there are no more."""
+
+MOST_POWER = 16
+"""Of two: points that are drawn at the most. All trials of an experiment are found among far fewer."""
+
 
 class RandomSearch(StudyStrategy):
     """Tries points of a scrambled Sobol sequence, each one once; a small finite space in a random order."""
@@ -42,10 +48,12 @@ def covering(space: Space, count: int, seed: int) -> list[dict[str, Value]]:
         order = np.random.default_rng(seed).permutation(len(listed))
         return [listed[int(index)] for index in order[:count]]
     drawn, power = _different(space, sobol(len(space.names), 1, seed)), 1
-    # Whole numbers may fall together, so more are drawn until there are enough that differ.
-    while len(drawn) < count:
-        power += 1
+    # Whole numbers may fall together, and so may the few floats of a narrow range: more are drawn until enough differ.
+    while len(drawn) < count and power < MOST_POWER:
+        power, before = power + 1, len(drawn)
         drawn = _different(space, sobol(len(space.names), power, seed))
+        if len(drawn) == before and power > LEAST_POWER:
+            break
     return drawn[:count]
 
 

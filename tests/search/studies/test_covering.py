@@ -1,6 +1,7 @@
 """``grid`` and ``random``: all cells once, even cover, whatever is asked at a time."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_whole_numbers_that_fall_together_are_drawn_once() -> None:
     steps = Range(low=1, high=100_000, integer=True)
     drawn = covering(Space.of({"steps": steps}), 2_000, seed=0)
     assert len({one["steps"] for one in drawn}) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("high", "scale", "count"), [(1.0 + 2**-51, "log2", 3), (1.0 + 2**-52, "linear", 2)]
+)
+def test_a_range_of_a_few_floats_is_tried_out(
+    high: float, scale: Literal["log2", "linear"], count: int
+) -> None:
+    narrow = Range(low=1.0, high=high, scale=scale)
+    assert len({one["lr"] for one in covering(Space.of({"lr": narrow}), 10, seed=0)}) == count
+    of = spec({"lr": narrow}, max_trials=10)
+    assert len(run(get_study_strategy("random").from_document({}), of, lambda _: 1.0)) == count
 
 
 @settings(deadline=None)
