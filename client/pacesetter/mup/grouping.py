@@ -43,13 +43,16 @@ def settings(
     _check(lr, weight_decay, eps, decay)
     if optimizer not in ("adamw", "sgd"):
         raise ConfigurationError(f"there are no rules for {optimizer!r}; expected 'adamw' or 'sgd'")
-    scale = adam_scale if optimizer == "adamw" else sgd_scale
+    scales = {
+        rule.name: adam_scale(rule) if optimizer == "adamw" else sgd_scale(rule, form.depth_ratio)
+        for rule in form.rules
+    }
     return {
         rule.name: Setting(
             _label(rule),
-            lr * scale(rule),
-            scale(rule),
-            _decay(rule, weight_decay, scale(rule), decay),
+            lr * scales[rule.name],
+            scales[rule.name],
+            _decay(rule, weight_decay, scales[rule.name], decay),
             _epsilon(rule, eps, form) if optimizer == "adamw" else None,
         )
         for rule in form.rules
@@ -94,12 +97,14 @@ def adam_scale(rule: Rule) -> float:
     return 1.0 / rule.fan_in if rule.kind is ParameterClass.HIDDEN else 1.0
 
 
-def sgd_scale(rule: Rule) -> float:
+def sgd_scale(rule: Rule, depth_ratio: float) -> float:
     """Return the learning rate of SGD over the base rate: ``fan_out / fan_in``; ``fan_in`` of readouts.
 
-    What a readout reads is scaled by ``1 / fan_in``, and so is its gradient.
+    What a readout reads is scaled by ``1 / fan_in``, and so is its gradient. In the blocks it is times m_L: branches
+    are scaled by 1/m_L, and so are their gradients, which Adam does not see.
     """
-    return rule.fan_in if rule.kind is ParameterClass.OUTPUT else rule.fan_out / rule.fan_in
+    by_width = rule.fan_in if rule.kind is ParameterClass.OUTPUT else rule.fan_out / rule.fan_in
+    return by_width * (depth_ratio if rule.in_block else 1.0)
 
 
 def grouped(

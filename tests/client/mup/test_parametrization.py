@@ -12,7 +12,7 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.mup import ParameterClass, Parametrization, attention_scale
 from torch import nn
 
-from tests.client.mup.models import perceptron
+from tests.client.mup.models import ResidualPerceptron, perceptron
 from tests.support.byte_decoder import ByteDecoder, next_byte_loss
 from tests.support.service import ScriptedTransport
 from tests.support.training import attach
@@ -334,6 +334,42 @@ def test_completep_scales_branches_and_the_epsilon_of_their_blocks() -> None:
         ("vector_2", 1.0, 4e-8),
         ("output", 1.0, 4e-8),
     }
+
+
+def test_sgd_makes_up_for_the_gradients_that_fall_with_the_depth() -> None:
+    groups = deep(4.0).groups(ByteDecoder(64, depth=8), 0.1, weight_decay=0.2, optimizer="sgd")
+    assert {(g["name"], g["lr_scale"], g["weight_decay"]) for g in groups} == {
+        ("input", 2.0, 0.1),
+        ("vector", 8.0, 0.0),
+        ("hidden", 4.0, 0.05),
+        ("vector_2", 2.0, 0.0),
+        ("output", 2.0, 0.1),
+    }
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_step_of_the_blocks_moves_the_stream_as_far_at_every_depth(
+    optimizer: Literal["adamw", "sgd"],
+) -> None:
+    def moved(depth: int) -> float:
+        torch.manual_seed(0)
+        make = functools.partial(ResidualPerceptron, depth=depth)
+        form = Parametrization.by_shapes(
+            make, 64, base_width=64, depth_ratio=depth / 2, branches="blocks.*.2"
+        )
+        model = make(64).requires_grad_(False)
+        model.blocks.requires_grad_(True)
+        form.apply_(model)
+        inputs, labels = torch.randn(64, 16), torch.randint(0, 10, (64,))
+        groups = form.groups(model, 1e-3 if optimizer == "adamw" else 0.5, optimizer=optimizer)
+        steps = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer](groups)
+        before = model.stream(inputs).detach()
+        nn.functional.cross_entropy(model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        steps.step()
+        return float((model.stream(inputs).detach() - before).abs().mean())
+
+    # Measured, at depths 2 and 32: AdamW .0163 and .0154, SGD .0299 and .0270, and .0017 where its rates lacked m_L.
+    assert 0.8 < moved(32) / moved(2) < 1.1
 
 
 def test_a_branch_adds_a_quarter_of_what_it_added() -> None:
