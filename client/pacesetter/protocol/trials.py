@@ -19,8 +19,10 @@ MAX_METRICS = 1_000
 MAX_ERROR = 20_000
 """Characters of a failure's text: keep the end of a longer traceback, where the exception stands."""
 
-StepCount = Annotated[int, Field(ge=0, le=10**15)]
-Amount = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+MOST_STEPS, MOST_AMOUNT = 10**15, 1e30
+"""What a report may say at most, of one attempt; sums are told up to there."""
+StepCount = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+Amount = Annotated[float, Field(ge=0, le=MOST_AMOUNT, allow_inf_nan=False)]
 LeaseToken = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -102,6 +104,15 @@ class Cost(Message):
     flops: Amount = 0.0
     seconds: Amount = 0.0
     """Of its devices, added up."""
+
+    @classmethod
+    def total(cls, steps: float, tokens: float, flops: float, seconds: float) -> "Cost":
+        """Return a sum over attempts or trials, which stays at the bound where it is beyond what one report may say."""
+        amounts = (min(float(each), MOST_AMOUNT) for each in (tokens, flops, seconds))
+        return cls(
+            **dict(zip(("tokens", "flops", "seconds"), amounts, strict=True)),
+            steps=min(int(steps), MOST_STEPS),
+        )
 
 
 class TrialResult(Message):

@@ -5,6 +5,7 @@ that ran out is taken over by the next claim; until then its worker may still go
 """
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -98,8 +99,17 @@ def heartbeat(
     return HeartbeatReply(cancel=row.cancel_requested)
 
 
-def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> str | None:
-    """Store the result of a trial; return the experiment if a trial of it ended by that.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A lease that ended."""
+
+    experiment: str
+    trials: int
+    """That ended with it: 1, or 0 where the trial waits anew."""
+
+
+def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> Ended | None:
+    """Store the result of a trial; return what ended by that, None where the same call came before.
 
     The same call again changes nothing.
 
@@ -121,7 +131,7 @@ def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None
     return _end(tx, trial, result.token, project, values, result.cost, repeated=("done",))
 
 
-def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None) -> str | None:
+def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None) -> Ended | None:
     """Note that an attempt failed: the trial waits anew where a retry may help and one is left, else it has failed.
 
     Returns and raises as :func:`finish`.
@@ -137,7 +147,7 @@ def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None
     )
 
 
-def give_back(tx: Transaction, trial: str, back: TrialReturn, project: str | None) -> str | None:
+def give_back(tx: Transaction, trial: str, back: TrialReturn, project: str | None) -> Ended | None:
     """Let a trial wait anew, as if it had not been claimed; one that was to stop is cancelled.
 
     Returns and raises as :func:`finish`.
@@ -187,8 +197,8 @@ def _end(
     cost: Cost,
     *,
     repeated: tuple[str, ...],
-) -> str | None:
-    """Change a trial whose lease is held, which ends with it; return its experiment if it has ended.
+) -> Ended | None:
+    """Change a trial whose lease is held, which ends with it; return what ended, None where nothing changed.
 
     ``repeated`` are the statuses of a trial that says that the same call has been answered before.
     """
@@ -210,9 +220,9 @@ def _end(
             raise _lost(trial)
         return None
     if ended.status == "queued":
-        return None
+        return Ended(experiment, 0)
     tx.execute(update(TrialRow).where(TrialRow.id == trial).values(ended_at=utc_now()))
-    return experiment
+    return Ended(experiment, 1)
 
 
 def _held(trial: str, token: str, project: str | None) -> tuple[Any, ...]:

@@ -43,6 +43,8 @@ def advance(
     }
     if row.status == "running":
         values |= _next(tx, row, values["wanted"], studies, sated=values["sated"])
+    else:
+        _plan_no_more(tx, experiment)
     change_experiment(tx, experiment, **values)
     return values.get("due_since") is not None
 
@@ -54,7 +56,7 @@ def _next(
     counts, cost = repository.counts_of(tx, [row.id])[row.id]
     spec = ExperimentSpec.model_validate_json(row.spec)
     if spec.max_flops is not None and cost.flops >= spec.max_flops:
-        _cancel_queued(tx, row.id)
+        _plan_no_more(tx, row.id)
         spent = f"its {spec.max_flops:g} FLOPs are spent"
         return _over("completed", spent) if counts.leased == 0 else {}
     if sated or (row.planned >= spec.max_trials and counts.pending):
@@ -130,7 +132,7 @@ def cancel(tx: Transaction, experiment: str, by: str) -> None:
     row = lock_experiment(tx, experiment)
     if row.status == "running":
         change_experiment(tx, experiment, **_over("cancelled", f"{by} cancelled it"))
-    _cancel_queued(tx, experiment)
+    _plan_no_more(tx, experiment)
     tx.execute(
         update(TrialRow)
         .where(TrialRow.experiment == experiment, TrialRow.status == "leased")
@@ -202,15 +204,22 @@ def _needed(queued: int, wanted: int, strategy: type[StudyStrategy]) -> int:
 
 
 def _failed(tx: Transaction, row: Any, problem: str) -> dict[str, Any]:
-    _cancel_queued(tx, row.id)
+    _plan_no_more(tx, row.id)
     return _over("failed", f"its strategy {row.strategy!r} failed: {problem}")
 
 
-def _cancel_queued(tx: Transaction, experiment: str) -> None:
+def _plan_no_more(tx: Transaction, experiment: str) -> None:
+    """Cancel the trials that wait; those that run may end, and have no other attempt."""
+    own = TrialRow.experiment == experiment
     tx.execute(
         update(TrialRow)
-        .where(TrialRow.experiment == experiment, TrialRow.status == "queued")
+        .where(own, TrialRow.status == "queued")
         .values(status="cancelled", ended_at=utc_now())
+    )
+    tx.execute(
+        update(TrialRow)
+        .where(own, TrialRow.status == "leased")
+        .values(max_attempts=TrialRow.attempts)
     )
 
 

@@ -86,7 +86,7 @@ def _finished(trial: Any, spec: ExperimentSpec) -> Finished:
         number=trial.number,
         parameters={**spec.fixed, **trial.parameters},
         loss=trial.loss,
-        cost=Cost(**{name: getattr(trial, name) for name in Cost.model_fields}),
+        cost=Cost.total(**{name: getattr(trial, name) for name in Cost.model_fields}),
         status="done" if trial.status == "done" else "failed",
     )
 

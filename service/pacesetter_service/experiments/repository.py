@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacesetter.protocol import Cost, ExperimentSpec, TrialPlan, TrialStatus
-from sqlalchemy import and_, case, func, select, update
+from sqlalchemy import Float, and_, case, cast, func, select, update
 
 from pacesetter_service.database.models import ExperimentRow, TrialRow
 from pacesetter_service.database.store import Transaction
@@ -182,7 +182,11 @@ def counts_of(tx: Transaction, experiments: Sequence[str]) -> dict[str, tuple[Tr
             TrialRow.status,
             func.count().label("trials"),
             func.sum(diverged).label("diverged"),
-            *(func.sum(getattr(TrialRow, name)).label(name) for name in Cost.model_fields),
+            # As floats: 64 bits do not hold ten thousand times the most that a worker may say.
+            *(
+                func.sum(cast(getattr(TrialRow, name), Float)).label(name)
+                for name in Cost.model_fields
+            ),
         )
         .where(TrialRow.experiment.in_(experiments))
         .group_by(TrialRow.experiment, TrialRow.status)
@@ -194,7 +198,7 @@ def counts_of(tx: Transaction, experiments: Sequence[str]) -> dict[str, tuple[Tr
         cost = {name: sum(getattr(row, name) for row in own) for name in Cost.model_fields}
         found[experiment] = (
             TrialCounts(**counts, diverged=sum(int(row.diverged) for row in own)),
-            Cost(**{**cost, "steps": int(cost["steps"])}),
+            Cost.total(**cost),
         )
     return found
 
@@ -208,7 +212,7 @@ def trial_view(row: Any, spec: ExperimentSpec) -> TrialView:
         worker=row.lease_owner,
         diverged=row.status == "done" and row.loss is None,
         metrics={name: float(value) for name, value in (row.metrics or {}).items()},
-        cost=Cost(steps=row.steps, tokens=row.tokens, flops=row.flops, seconds=row.seconds),
+        cost=Cost.total(row.steps, row.tokens, row.flops, row.seconds),
     )
 
 

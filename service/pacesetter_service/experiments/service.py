@@ -22,6 +22,7 @@ from pacesetter_search.studies import Place, StudyStrategy, TransferStudy
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
+from pacesetter_service.experiments.leases import Ended
 from pacesetter_service.experiments.questions import read_results
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.strategies import Studies
@@ -57,6 +58,7 @@ class Experiments:
         ended: Callable[[], None],
     ) -> None:
         self._store = store
+        self._studying = asyncio.Lock()
         self._studies = studies
         self._runner = runner
         self._lease_seconds = lease_seconds
@@ -128,8 +130,9 @@ class Experiments:
     ) -> TransferStudy:
         """Return what the trials say of the best peak at a target. Raises NotFound, or Refused (``NO_STUDY``)."""
         results = await self._store.read(lambda tx: read_results(tx, experiment, project))
-        # Tenths of a second with many cells: not on the loop that takes reports.
-        return await asyncio.to_thread(study_of, results, target)
+        # Seconds with many cells: not on the loop that takes reports, nor in all threads that there are.
+        async with self._studying:
+            return await asyncio.to_thread(study_of, results, target)
 
     async def claim(self, wish: Claim, project: str) -> Claimed:
         """Lease trials to a worker, and have planned what the experiments lack then.
@@ -215,14 +218,14 @@ class Experiments:
             return ()
         return await self._take(wish.model_copy(update={"most": missing}), project)
 
-    async def _end(self, trial: str, end: Callable[[Transaction], str | None]) -> TrialView:
+    async def _end(self, trial: str, end: Callable[[Transaction], Ended | None]) -> TrialView:
         """End a lease, and let the experiment go on."""
 
         def work(tx: Transaction) -> list[str]:
-            experiment = end(tx)
-            if experiment is not None and self._advance(tx, experiment, ended=1):
-                return [experiment]
-            return []
+            ended = end(tx)
+            if ended is None or not self._advance(tx, ended.experiment, ended=ended.trials):
+                return []
+            return [ended.experiment]
 
         await self._runner.plan_quickly(await self._store.write(work))
         self._ended()

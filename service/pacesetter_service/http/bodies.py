@@ -6,6 +6,7 @@ makes the value from the bytes. The schema still appears in the OpenAPI document
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -101,8 +102,8 @@ def refuse_repeated_names(raw: bytes) -> None:
 def _differing(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        repeated = next(name for name, count in counts.items() if count > 1)
         raise ApiProblem(
             422,
             "REPEATED_NAME",

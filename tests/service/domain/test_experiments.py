@@ -1,15 +1,18 @@
 """Experiments: planned, run, counted, over; on both databases."""
 
 import math
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pacesetter.protocol import Cost, StrategyChoice, TrialFailure
+from pacesetter.protocol import Cost, Lease, StrategyChoice, TrialFailure, TrialReturn
+from pacesetter.protocol.trials import MOST_AMOUNT, MOST_STEPS
 from pacesetter_service.controller import Controller
+from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import NotFound, Refused, StrategyRefused
 from pacesetter_service.experiments.planning import AHEAD
-from pacesetter_service.experiments.repository import trial_seed
+from pacesetter_service.experiments.repository import change_experiment, trial_seed
 
 from tests.service.domain.conftest import OPTIONS, Open
 from tests.service.domain.experimenting import (
@@ -17,6 +20,7 @@ from tests.service.domain.experimenting import (
     finish,
     loss_of,
     run_all,
+    run_out,
     search,
     trials_of,
 )
@@ -127,6 +131,69 @@ async def test_flops_that_are_spent_end_the_experiment(controller: Controller) -
     over = await controller.experiments.get(experiment.id)
     assert (over.status, over.reason) == ("completed", "its 3e+06 FLOPs are spent")
     assert over.cost.flops == 4e6
+
+
+async def returned(controller: Controller, lease: Lease) -> None:
+    await controller.experiments.give_back(lease.trial.id, TrialReturn(token=lease.token))
+
+
+async def failed(controller: Controller, lease: Lease) -> None:
+    failure = TrialFailure(token=lease.token, error="no memory", retry=True, cost=Cost(flops=1e6))
+    await controller.experiments.fail(lease.trial.id, failure)
+
+
+async def silent(controller: Controller, lease: Lease) -> None:
+    await run_out(controller, lease.trial.id)
+    assert await claim(controller) == ()
+    await controller.experiments.reap()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(returned, "cancelled"), (failed, "failed"), (silent, "failed")]
+)
+async def test_a_trial_whose_lease_ends_after_the_flops_were_spent_is_not_run_again(
+    controller: Controller, end: Callable[[Controller, Lease], Awaitable[None]], status: str
+) -> None:
+    experiment = await controller.experiments.create(search(10, max_flops=1e6), "default")
+    first, second = await claim(controller, most=2)
+    await finish(controller, first)
+    await end(controller, second)
+    over = await controller.experiments.get(experiment.id)
+    assert (over.status, over.reason) == ("completed", "its 1e+06 FLOPs are spent")
+    assert getattr(over.trials, status) == (9 if status == "cancelled" else 1)
+    assert over.trials.pending == 0
+    assert await claim(controller) == ()
+
+
+async def test_a_trial_that_comes_back_to_an_experiment_whose_strategy_failed_is_cancelled(
+    controller: Controller,
+) -> None:
+    experiment = await controller.experiments.create(search(3), "default")
+    (lease,) = await claim(controller)
+
+    def end(tx: Transaction) -> None:
+        change_experiment(tx, experiment.id, status="failed", reason="its strategy failed")
+
+    await controller._store.write(end)
+    await returned(controller, lease)
+    counts = (await controller.experiments.get(experiment.id)).trials
+    assert (counts.cancelled, counts.pending) == (3, 0)
+
+
+async def test_what_no_report_may_say_a_sum_of_reports_may_come_to(controller: Controller) -> None:
+    """Were the bounds of a report those of a sum, one wild worker would lose the results of the others."""
+    experiment = await controller.experiments.create(search(4, max_attempts=2), "default")
+    wild = Cost(steps=MOST_STEPS, tokens=MOST_AMOUNT, flops=MOST_AMOUNT, seconds=MOST_AMOUNT)
+    for _ in range(2):
+        (lease,) = await claim(controller)
+        failure = TrialFailure(token=lease.token, error="odd", retry=True, cost=wild)
+        await controller.experiments.fail(lease.trial.id, failure)
+    (lease,) = await claim(controller)
+    assert (await finish(controller, lease)).status == "done"
+    seen = await controller.experiments.get(experiment.id)
+    assert seen.cost == wild
+    assert (await trials_of(controller, experiment.id))[0].cost == wild
+    assert (seen.trials.done, seen.trials.failed) == (1, 1)
 
 
 async def test_cancelling_leaves_nothing_to_claim_and_tells_who_runs(
