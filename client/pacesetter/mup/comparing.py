@@ -105,7 +105,8 @@ def branch_factors(
     A block is what stands above a branch down to the first number of its name: ``layers.3`` of ``layers.3.mlp.down``.
 
     Raises:
-        ConfigurationError: The depth ratio is not 1, and no branch is named; or a name is not in the model.
+        ConfigurationError: The depth ratio is not 1, and no branch is named; or a name is not in the model; or it is a
+            layer that is never called.
     """
     patterns = (branches,) if isinstance(branches, str) else tuple(branches)
     if depth_ratio != 1.0 and not patterns:
@@ -115,9 +116,21 @@ def branch_factors(
         )
     modules = {plain_name(name): module for name, module in model.named_modules()}
     names = [name for pattern in patterns for name in matching(modules, pattern)]
+    for name in names:
+        _check_called(modules, name)
     blocks = tuple({_block(name) for name in names})
     marked = tuple(replace(rule, in_block=rule.name.startswith(blocks)) for rule in rules)
     return marked, dict.fromkeys(names, 1.0 / depth_ratio)
+
+
+def _check_called(modules: Mapping[str, nn.Module], name: str) -> None:
+    """Refuse what is within torch's attention, which takes the weight of its last layer and never calls it."""
+    above = name.rpartition(".")[0]
+    if above and isinstance(modules[above], nn.MultiheadAttention):
+        raise ConfigurationError(
+            f"the branch {name!r} is within an nn.MultiheadAttention, which takes its weight and never calls it, so "
+            f"its output cannot be scaled; name the attention, {above!r}, whose first output is"
+        )
 
 
 def _block(name: str) -> str:

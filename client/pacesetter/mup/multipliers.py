@@ -29,23 +29,24 @@ class ScaleInput:
 
 @dataclass(frozen=True, slots=True)
 class ScaleOutput:
-    """Multiplies what a module returns, its bias included."""
+    """Multiplies what a module returns, its bias included; of attention what it attended to, and not its weights."""
 
     factor: float
 
-    def __call__(self, module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> Tensor:
+    def __call__(self, module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> Any:
         """Return the output, scaled.
 
         Raises:
             ConfigurationError: The module does not return one tensor.
         """
+        if isinstance(module, nn.MultiheadAttention) and isinstance(output, tuple):
+            return (output[0] * self.factor, *output[1:])
         if not isinstance(output, Tensor):
             raise ConfigurationError(
                 f"a residual branch ends with a {type(module).__name__} that returns a {type(output).__name__}; name "
                 "its last layer, which returns a tensor, such as 'blocks.*.attention.project'"
             )
-        scaled: Tensor = output * self.factor
-        return scaled
+        return output * self.factor
 
 
 def install(

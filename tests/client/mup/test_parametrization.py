@@ -401,6 +401,45 @@ def test_a_branch_that_returns_no_tensor_says_what_to_name() -> None:
         model.get_submodule("blocks.0")(torch.zeros(3, 8))
 
 
+class Attending(nn.Module):
+    """A stream that torch's own attention adds to."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.MultiheadAttention(width, 2, batch_first=True)])
+        self.head = nn.Linear(width, 2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_torchs_attention_as_a_branch_has_its_output_scaled_and_not_its_weights(
+    training: bool,
+) -> None:
+    torch.manual_seed(0)
+    model, x = Attending(8).train(training), torch.randn(3, 5, 8)
+    form = Parametrization.by_shapes(
+        Attending, 8, base_width=8, depth_ratio=4.0, branches="blocks.0"
+    )
+    with torch.set_grad_enabled(training):
+        added, weights = model.blocks[0](x, x, x)
+        form.install(model)
+        scaled, same = model.blocks[0](x, x, x)
+        alone, none = model.blocks[0](x, x, x, need_weights=False)
+    torch.testing.assert_close(scaled, 0.25 * added)
+    torch.testing.assert_close(alone, 0.25 * added)
+    torch.testing.assert_close(same, weights)
+    assert none is None
+
+
+@pytest.mark.parametrize("depth_ratio", [1.0, 4.0])
+def test_the_last_layer_of_torchs_attention_is_never_called_and_refused(depth_ratio: float) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"'blocks.0.out_proj' .* never calls it.* name .* 'blocks.0'"
+    ):
+        Parametrization.by_shapes(
+            Attending, 8, base_width=4, depth_ratio=depth_ratio, branches="blocks.*.out_proj"
+        )
+
+
 # -- what is kept and where it is used --
 
 
