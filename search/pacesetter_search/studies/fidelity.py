@@ -13,11 +13,11 @@ from pacesetter_search.contract import Parameters
 from pacesetter_search.studies.believing import Family, parametrization_of
 from pacesetter_search.studies.cells import Cell, Names, Place, number
 from pacesetter_search.studies.choosing import cells_of, exact
-from pacesetter_search.studies.contract import Progress, StudyStrategy
+from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 from pacesetter_search.studies.costs import Costs
 from pacesetter_search.studies.optima import Shape
 from pacesetter_search.studies.result import Swept, lr_range, sweep
-from pacesetter_search.studies.worth import Known, Offer, Outlook
+from pacesetter_search.studies.worth import Known, Offer, Outlook, among
 
 LOCATED = 0.75
 """Octaves of sd from which on a cell's best rate is located: before, nothing is weighed against anything."""
@@ -29,7 +29,7 @@ PATIENCE = 2
 """Times the first sweep that the cell which locates the best rate is given before the next larger one is asked."""
 
 MOST_LOST = 3
-"""Runs of a cell that may be lost beyond those that ended before it is given up."""
+"""Runs of a cell that may fail beyond those that were heard before it is given up; one that diverged was heard."""
 
 
 class FidelityParameters(Parameters):
@@ -54,7 +54,7 @@ class Stand:
 
     Attributes:
         known: Of every cell that may be run.
-        lost: Cells that diverge or fail too often.
+        lost: Cells that fail too often, or diverge wherever they were swept.
         swept: What trials say.
         costs: What they take.
         target: Where the best peak is wanted.
@@ -143,7 +143,7 @@ class Fidelity(StudyStrategy):
         lr, first = lr_range(progress.spec, self._wanted.names), self._wanted.first
         for cell in sorted(stand.known, key=lambda each: (stand.costs.flops(each), each)):
             one = stand.known[cell]
-            if cell in stand.lost or len(one.rates) >= PATIENCE * first:
+            if cell in stand.lost or len(one.tried) >= PATIENCE * first:
                 continue
             if not stand.affordable(1, cell):
                 return []
@@ -151,8 +151,10 @@ class Fidelity(StudyStrategy):
             if rate is None and one.planned:
                 return []
             if rate is None:
-                outlook = self._outlook(progress, stand)
-                rate = outlook.offer(cell, stand.costs.flops(cell)).rates[0]
+                offer = self._outlook(progress, stand).offer(cell, stand.costs.flops(cell))
+                if not offer.rates:
+                    continue
+                rate = offer.rates[0]
             numbers = {"first": first, "share": stand.costs.share(cell, stand.target)}
             words = cell.words(self._wanted.names, progress.spec.space)
             why = f"the cheapest cell ({words}) shows first where best rates lie at all"
@@ -167,8 +169,7 @@ class Fidelity(StudyStrategy):
         offers = [
             outlook.offer(cell, stand.costs.flops(cell))
             for cell in stand.known
-            if cell not in stand.lost
-            and stand.affordable(1 if stand.known[cell].rates else 2, cell)
+            if cell not in stand.lost and stand.affordable(2 if stand.known[cell].new else 1, cell)
         ]
         offers.sort(key=lambda offer: (-offer.gain, offer.cell))
         worthy = [one for one in offers if outlook.sd**2 - one.sd**2 >= LEAST_GAIN * outlook.sd**2]
@@ -247,16 +248,14 @@ class Fidelity(StudyStrategy):
         family = Family.of(spec, lr_range(spec, names), swept.unit)
         told = family.told(swept.densities, target)
         known = {cell: Known(found=told.get(cell)) for cell in cells_of(spec, names)}
-        spent, lost = 0.0, dict.fromkeys(known, 0)
+        spent = 0.0
         for one in progress.finished:
             cell, rate = self._where(progress, one.parameters)
             spent += one.cost.flops if costs.measured else costs.flops(cell)
-            if one.score is None:
-                lost[cell] = lost.get(cell, 0) + 1
-            elif cell in known:
-                known[cell] = replace(known[cell], ended=(*known[cell].ended, rate))
+            if cell in known:
+                known[cell] = _with(known[cell], one, rate)
         hopeless = frozenset(
-            cell for cell in known if lost[cell] >= MOST_LOST + len(known[cell].ended)
+            cell for cell, one in known.items() if _hopeless(one, self._wanted.first)
         )
         share = self._wanted.share * (self._wanted.target_flops or costs.flops(target))
         stand = Stand(known, hopeless, swept, costs, target, share, spent)
@@ -270,9 +269,23 @@ class Fidelity(StudyStrategy):
         return Cell.of(whole, names), math.log2(number(whole[names.lr], names.lr))
 
 
+def _with(one: Known, trial: Finished, rate: float) -> Known:
+    """Return what is known of a cell with one more trial that ended."""
+    if trial.status == "failed":
+        return replace(one, failed=(*one.failed, rate))
+    if trial.score is None:
+        return replace(one, diverged=(*one.diverged, rate))
+    return replace(one, ended=(*one.ended, rate))
+
+
+def _hopeless(one: Known, first: int) -> bool:
+    """Return whether a cell fails too often, or a whole sweep of it diverged."""
+    heard = len(one.ended) + len(one.diverged)
+    return len(one.failed) >= MOST_LOST + heard or (not one.ended and heard >= first)
+
+
 def _unswept(one: Known, lr: Range, first: int) -> float | None:
-    """Return the next rate of the first sweep; None once it was swept."""
+    """Return the lowest rate of the first sweep that was not tried; None once it was swept."""
     low, high = math.log2(lr.low), math.log2(lr.high)
-    planned = [low + (high - low) * (place + 0.5) / first for place in range(first)]
-    tried = len(one.rates)
-    return planned[tried] if tried < first else None
+    planned = (low + (high - low) * (place + 0.5) / first for place in range(first))
+    return next((rate for rate in planned if not among(rate, one.tried)), None)

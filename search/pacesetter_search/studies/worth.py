@@ -8,7 +8,7 @@ follows without sampling.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,6 +21,9 @@ from pacesetter_search.studies.optima import LEAST_PRECISION, Shape
 
 OFFSETS: FloatArray = np.arange(0.25, 2.01, 0.25)
 """Octaves from where the best rate is expected at which runs are considered. Further out they diverge or level out."""
+
+SAME = 1e-6
+"""Octaves up to which two rates are one: a plan has the rate and not its logarithm."""
 
 
 def information(rates: Sequence[float], best: float, sd: float, shape: Shape) -> float:
@@ -61,16 +64,39 @@ class Known:
         found: What its runs tell of its best rate; None: nothing yet.
         ended: log2 of the rates of runs that ended.
         planned: Of those that run, or are about to.
+        diverged: Of those that did.
+        failed: Of those that say nothing.
     """
 
     found: Normal | None = None
     ended: tuple[float, ...] = ()
     planned: tuple[float, ...] = ()
+    diverged: tuple[float, ...] = ()
+    failed: tuple[float, ...] = ()
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """All of them."""
+        """Those that a loss is known of, or will be."""
         return self.ended + self.planned
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """All of them, whatever became of each."""
+        return self.rates + self.diverged + self.failed
+
+    @property
+    def new(self) -> bool:
+        """Whether no run of it has told anything, or will."""
+        return not (self.rates or self.diverged)
+
+    def lost(self, rate: float) -> bool:
+        """Whether a run at a rate is not worth trying: it failed, or lies above one that diverged, or next to it.
+
+        A rate that diverged below one that ended did so by chance, and bars itself alone.
+        """
+        above = [each for each in self.diverged if each > max(self.ended, default=-math.inf)]
+        barred = bool(above) and rate > min(above) - float(OFFSETS[0])
+        return barred or among(rate, self.diverged + self.failed)
 
     def precision(self, best: float, sd: float, shape: Shape) -> float:
         """Return how well its best rate will be known once what is planned has ended."""
@@ -82,13 +108,18 @@ class Known:
         return self.found[1] ** -2 + max(gained, 0.0)
 
 
+def among(rate: float, others: Iterable[float]) -> bool:
+    """Return whether a rate is one of some others, log2 of all."""
+    return any(abs(rate - other) <= SAME for other in others)
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Further runs of a cell.
 
     Attributes:
         cell: Of them.
-        rates: log2 of each.
+        rates: log2 of each; none where all that would be offered are lost.
         flops: Of all of them.
         sd: Of the target's best peak once they have ended, in octaves.
         gain: Fall of its variance per FLOP.
@@ -145,16 +176,21 @@ class Outlook:
             cell: One of the known ones.
             flops: Of one run of it.
         """
-        sets = self._singles(cell) if self._known[cell].rates else self._first(cell)
+        one = self._known[cell]
+        sets = self._first(cell) if one.new else self._singles(cell)
         best, sd = self._expected[cell]
-        tried = self._known[cell].rates
         # Of as many runs those that tell most of the cell; how many is weighed at the target.
         chosen = [
-            max(each, key=lambda rates: information((*tried, *rates), best, sd, self._shape))
-            for each in sets
+            max(each, key=lambda rates: information((*one.rates, *rates), best, sd, self._shape))
+            for each in (
+                [rates for rates in some if not any(map(one.lost, rates))] for some in sets
+            )
+            if each
         ]
         return max(
-            (self._offered(cell, rates, flops) for rates in chosen), key=lambda one: one.gain
+            (self._offered(cell, rates, flops) for rates in chosen),
+            key=lambda offer: offer.gain,
+            default=Offer(cell, (), 0.0, self.sd, 0.0),
         )
 
     def _offered(self, cell: Cell, rates: tuple[float, ...], flops: float) -> Offer:

@@ -3,7 +3,7 @@
 import math
 import random
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -127,6 +127,52 @@ def test_cells_that_only_diverge_are_given_up_and_the_next_larger_one_is_asked()
     assert 3 <= len(lost) <= 30
     peak = transfer_study(of, found, Place.model_validate(PLACE)).peak
     assert abs(peak.mean - truth.optimum(TARGET)) < 0.6
+
+
+SWEPT = [-9.3, -7.9, -6.5, -5.1, -3.7]
+
+
+def octaves(found: list[Finished]) -> list[float]:
+    return [math.log2(float(one.parameters["lr"])) for one in found]
+
+
+def test_rates_that_diverge_are_part_of_the_sweep_and_not_repeated() -> None:
+    of, truth = wanted(*ALL), Truth(seed=2)
+
+    def loss(parameters: dict[str, Any]) -> float | None:
+        return None if math.log2(parameters["lr"]) > -5.5 else truth.loss(parameters)
+
+    found = run(fidelity(), of, loss, cost=cost)
+    assert octaves(found)[:5] == pytest.approx(SWEPT)
+    lost = [str(one.parameters) for one in found if one.loss is None]
+    assert 2 <= len(lost) == len(set(lost))
+
+
+def test_a_cell_in_which_most_rates_diverged_was_heard_all_the_same() -> None:
+    of, truth = wanted(*ALL), Truth(seed=2)
+
+    def loss(parameters: dict[str, Any]) -> float | None:
+        return None if math.log2(parameters["lr"]) > -8.5 else truth.loss(parameters)
+
+    found = run(fidelity(), of, loss, cost=cost)
+    assert {(one.parameters["width"], one.parameters["steps"]) for one in found[:6]} == {(32, 75)}
+    assert octaves(found)[5] < -8.0
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_a_rate_that_fails_is_not_repeated_and_the_others_of_the_sweep_are_run(
+    at_once: int,
+) -> None:
+    of, truth, found = wanted(*ALL, max_trials=15), Truth(seed=2), list[Finished]()
+    while planned := fidelity().plan(of, found, (), at_once, of.seed):
+        for plan in planned:
+            whole = {**of.fixed, **plan.parameters}
+            fails = plan.parameters["steps"] == 75 and float(plan.parameters["lr"]) < 2.0**-9
+            loss = None if fails else truth.loss(whole)
+            status: Literal["done", "failed"] = "failed" if fails else "done"
+            found.append(Finished(len(found) + 1, whole, loss, cost(whole), status))
+    assert octaves(found)[:5] == pytest.approx(SWEPT)
+    assert sum(one.status == "failed" for one in found) == 1
 
 
 def test_trials_that_fail_and_report_nothing_end_in_max_trials() -> None:

@@ -107,3 +107,33 @@ def test_rates_that_are_offered_lie_in_the_range() -> None:
     low = Known((-9.9, 0.2), (-10.0, -9.0))
     offered = outlook({NARROW: low, SHORT: Known()}).offer(SHORT, flops=1.0).rates
     assert all(-10.0 <= rate <= -3.0 for rate in offered)
+
+
+def test_a_cell_that_diverged_is_offered_single_runs_below() -> None:
+    known = Known((-5.6, 0.2), ended=(-7.0, -6.0), diverged=(-4.5, -5.25))
+    assert not known.new
+    assert not Known(diverged=(-5.0,)).new
+    assert Known(failed=(-5.0,)).new
+    (rate,) = outlook({NARROW: known, SHORT: Known()}).offer(NARROW, flops=1.0).rates
+    assert rate <= -5.5
+
+
+def test_rates_that_failed_are_not_offered_again() -> None:
+    first = outlook({NARROW: KNOWN, SHORT: Known()}).offer(SHORT, flops=1.0).rates
+    failed = {NARROW: KNOWN, SHORT: Known(failed=first)}
+    again = outlook(failed).offer(SHORT, flops=1.0).rates
+    assert len(again) >= 2
+    assert not set(first) & set(again)
+
+
+def test_a_rate_that_diverged_by_chance_bars_itself_alone() -> None:
+    known = Known(ended=(-5.0,), diverged=(-7.0,))
+    assert known.lost(-7.0)
+    assert not known.lost(-6.9)
+    assert not known.lost(-4.0)
+
+
+def test_nothing_is_offered_where_everything_would_diverge() -> None:
+    lost = {NARROW: KNOWN, SHORT: Known(diverged=(-10.0,))}
+    offer = outlook(lost).offer(SHORT, flops=1.0)
+    assert (offer.rates, offer.gain) == ((), 0.0)
