@@ -145,8 +145,9 @@ class StudyRunner:
             return StudyAnswer(error=f"ChildCrashed: {error}")
 
     async def _ask_here(self, question: Question) -> StudyAnswer:
-        strategy = self._studies.build(question.strategy, question.parameters)
         try:
+            # A newer release may refuse parameters that an older one took.
+            strategy = self._studies.build(question.strategy, question.parameters)
             # Some milliseconds, and half a second of imports the first time: not on the loop that takes reports.
             return StudyAnswer(plans=await asyncio.to_thread(question.ask, strategy))
         except Exception as error:
