@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := server,demo,quality,dev
+EXTRAS := server,worker,demo,quality,dev
 # Processes that share the test files out among them; 0 runs all in one.
 TEST_PROCESSES ?= 2
 

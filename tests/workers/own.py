@@ -1,0 +1,119 @@
+"""Code of an operator's own, as the trials of these tests name it."""
+
+import os
+import random
+import signal
+import time
+
+import numpy as np
+from pacesetter_workers.outcome import Outcome
+from pacesetter_workers.running import RunningTrial
+
+
+def quadratic(trial: RunningTrial) -> float:
+    """Two steps down a parabola."""
+    lr = float(trial.parameters["lr"])
+    x = 1.0
+    for step in (1, 2):
+        x -= lr * 2.0 * x
+        trial.report(step, loss=x * x, lr=lr, tokens=8.0, flops=100.0)
+    return x * x
+
+
+def broken(trial: RunningTrial) -> Outcome:
+    """Divides by zero after a step."""
+    trial.report(1, loss=1.0)
+    return Outcome(loss=1.0 / (trial.attempt - trial.attempt))
+
+
+def reports_twice(trial: RunningTrial) -> Outcome:
+    """Reports one step two times."""
+    trial.report(10, loss=1.0)
+    trial.report(10, loss=2.0)
+    return Outcome(loss=2.0)
+
+
+def swallows(trial: RunningTrial) -> Outcome:
+    """Catches whatever its report raises, for ever."""
+    step = 0
+    while True:
+        step += 1
+        try:
+            trial.report(step, loss=1.0)
+        except Exception:
+            continue
+        time.sleep(0.01)
+
+
+def silent(trial: RunningTrial) -> Outcome:
+    """Reports one step and then nothing more, at its first attempt."""
+    trial.report(1, loss=1.0)
+    if trial.attempt == 1:
+        time.sleep(3600.0)
+    return Outcome(loss=float(trial.attempt))
+
+
+def killed(trial: RunningTrial) -> Outcome:
+    """Ends as the system's out-of-memory killer would end it, at its first attempt."""
+    trial.report(1, loss=1.0)
+    if trial.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(loss=float(trial.attempt))
+
+
+def vanishes(trial: RunningTrial) -> Outcome:
+    """Ends its process."""
+    os._exit(7)
+
+
+def greedy(trial: RunningTrial) -> Outcome:
+    """Wants more memory than there is."""
+    return Outcome(loss=float(len(bytearray(1 << 60))))
+
+
+def exits(trial: RunningTrial) -> Outcome:
+    """Ends the interpreter, as a script does."""
+    raise SystemExit("no data here")
+
+
+def wordy(trial: RunningTrial) -> str:
+    """Returns no number."""
+    return "fine"
+
+
+def misnamed(trial: RunningTrial) -> Outcome:
+    """Returns a metric whose name no controller takes."""
+    return Outcome(loss=1.0, metrics={"accuracy\n": 1.0})
+
+
+def overflows(trial: RunningTrial) -> Outcome:
+    """Reports a loss that is no number."""
+    trial.report(1, loss=3.0, tokens=4.0)
+    trial.report(2, loss=float("inf"), tokens=4.0)
+    raise AssertionError("a trial that diverged goes on")
+
+
+def slow(trial: RunningTrial) -> Outcome:
+    """Steps of 50 ms, as many as it is asked for, kept every 5; says who did how many."""
+    state = trial.restore() or {"done": 0, "attempts": []}
+    attempts = [*state["attempts"], trial.attempt]
+    for step in range(state["done"] + 1, int(trial.parameters["steps"]) + 1):
+        time.sleep(0.05)
+        trial.report(step, loss=1.0 / step, tokens=1.0)
+        if step % 5 == 0:
+            trial.checkpoint({"done": step, "attempts": attempts})
+    return Outcome(loss=float(trial.attempt), metrics={"begun": float(len(attempts))})
+
+
+def draws(trial: RunningTrial) -> Outcome:
+    """Returns what each random generator gives first."""
+    import torch
+
+    return Outcome(
+        loss=0.0,
+        metrics={
+            "python": random.random(),
+            "numpy": float(np.random.random()),
+            "torch": float(torch.rand(())),
+        },
+    )

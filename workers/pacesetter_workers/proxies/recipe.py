@@ -1,0 +1,128 @@
+"""What the built-in trainings have in common, read from a trial's parameters: length, schedule, optimizer, form."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from pacesetter.errors import ScheduleError
+from pacesetter.schedules import Schedule
+from pacesetter.schedules.parse import parse_schedule
+
+from pacesetter_workers.errors import ParameterRefused
+from pacesetter_workers.proxies.parameters import Parameters
+from pacesetter_workers.running import RunningTrial
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: Optimizer steps.
+        lr: Peak of the base learning rate.
+        schedule: Multiplier of it, over the steps.
+        optimizer: AdamW or SGD.
+        momentum: Of SGD.
+        beta1: Of AdamW.
+        beta2: Of AdamW.
+        eps: Of AdamW, at the base width.
+        weight_decay: Of matrices.
+        clip: Largest norm of the gradient; 0 for any.
+        precision: Of the forward pass.
+        parametrization: ``"mup"`` makes the best rate of a width that of the others.
+        base_width: Where muP changes nothing.
+        base_depth: Likewise.
+        seed: Of weights and data.
+        checkpoint_every: Steps between checkpoints; 0 for one every ten seconds, which changes no bit of a result.
+    """
+
+    steps: int
+    lr: float
+    schedule: Schedule
+    optimizer: Literal["adamw", "sgd"]
+    momentum: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    clip: float
+    precision: Literal["fp32", "bf16"]
+    parametrization: Literal["standard", "mup"]
+    base_width: int
+    base_depth: int
+    seed: int
+    checkpoint_every: int
+
+
+def read_recipe(
+    given: Parameters, trial: RunningTrial, *, steps: int, base_width: int, base_depth: int
+) -> Recipe:
+    """Return the recipe that a trial's parameters ask for.
+
+    Args:
+        given: The parameters.
+        trial: Whose seed holds where ``seed`` is not given. Trials that differ in their learning rate alone compare
+            best with one ``seed`` in the experiment's ``fixed``.
+        steps: How many where they do not say it.
+        base_width: Likewise.
+        base_depth: Likewise.
+
+    Raises:
+        ParameterRefused: One of them cannot be.
+    """
+    steps = given.count("steps", steps)
+    return Recipe(
+        steps=steps,
+        lr=given.positive("lr"),
+        schedule=_schedule(given, steps),
+        optimizer=cast(
+            Literal["adamw", "sgd"], given.choice("optimizer", ("adamw", "sgd"), "adamw")
+        ),
+        momentum=given.number("momentum", 0.9, low=0.0, high=0.9999),
+        beta1=given.number("beta1", 0.9, low=0.0, high=0.9999),
+        beta2=given.number("beta2", 0.95, low=0.0, high=0.999999),
+        eps=given.number("eps", 1e-8, low=0.0, high=1.0),
+        weight_decay=given.number("weight_decay", 0.0, low=0.0),
+        clip=given.number("clip", 0.0, low=0.0),
+        precision=cast(
+            Literal["fp32", "bf16"], given.choice("precision", ("fp32", "bf16"), "fp32")
+        ),
+        parametrization=cast(
+            Literal["standard", "mup"],
+            given.choice("parametrization", ("standard", "mup"), "standard"),
+        ),
+        base_width=given.count("base_width", base_width),
+        base_depth=given.count("base_depth", base_depth),
+        seed=given.count("seed", trial.seed, low=0),
+        checkpoint_every=given.count("checkpoint_every", 0, low=0),
+    )
+
+
+def _schedule(given: Parameters, steps: int) -> Schedule:
+    """Return warm-up and shape: a family's name, or one with its parameters as JSON."""
+    named = given.text("schedule", "linear")
+    warmup = int(given.number("warmup", 0.1, low=0.0, high=1.0) * steps)
+    body = _body(named)
+    document = {
+        "length": steps,
+        "floor": given.number("floor", 0.0, low=0.0, high=1.0),
+        "body": body,
+        # A warm-up over everything would leave no schedule.
+        **({"warmup": {"length": min(warmup, steps - 1)}} if warmup and steps > 1 else {}),
+    }
+    try:
+        return parse_schedule(document)
+    except ScheduleError as error:
+        raise ParameterRefused(f"schedule {named!r} cannot be: {error}") from None
+
+
+def _body(named: str) -> object:
+    if not named.lstrip().startswith("{"):
+        return {"family": named}
+    try:
+        return json.loads(named)
+    except ValueError as error:
+        raise ParameterRefused(
+            f"schedule is no JSON ({error}); expected a family's name, or such as "
+            '{"family": "wsd", "cooldown": 0.2}'
+        ) from None

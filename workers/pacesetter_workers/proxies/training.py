@@ -1,0 +1,193 @@
+"""The training loop of the built-in proxies: plain PyTorch, resumed bit for bit, ended where it diverges."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
+from typing import Any
+
+import torch
+from pacesetter.errors import ConfigurationError
+from pacesetter.mup import Parametrization
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from pacesetter_workers.errors import ParameterRefused, TrialDiverged
+from pacesetter_workers.outcome import Outcome
+from pacesetter_workers.proxies.recipe import Recipe
+from pacesetter_workers.running import RunningTrial
+
+DIVERGED = 2.0
+"""Times the first loss: an untrained classifier is about as wrong as one can be by chance, and nothing comes back from
+twice of that within a short run."""
+
+CHECKPOINT_SECONDS = 10.0
+"""What a killed trial may lose."""
+
+MakeModel = Callable[[int, int], nn.Module]
+"""Makes the model of a width and a depth."""
+
+
+class Task(ABC):
+    """What is trained on. ``tokens`` and ``flops`` are of one optimizer step."""
+
+    tokens: float
+    flops: float
+
+    @abstractmethod
+    def loss(self, model: nn.Module, step: int) -> Tensor:
+        """Return the loss on batch number ``step``: the same batch whenever it is asked for."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return what the model reaches on data that it was not trained on; ``loss`` is the objective."""
+
+
+def train(
+    trial: RunningTrial,
+    model: nn.Module,
+    groups: list[dict[str, Any]],
+    task: Task,
+    recipe: Recipe,
+) -> Outcome:
+    """Train a new model, with its parameter groups at the peak of the rate; return its loss on held-out data."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    optimizer = _optimizer(groups, recipe)
+    peaks = [float(group["lr"]) for group in optimizer.param_groups]
+    done, first = _restore(trial, model, optimizer)
+    multiplier, kept_at = recipe.schedule.evaluator(), monotonic()
+    for step in range(done, recipe.steps):
+        scale = multiplier(step)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * scale
+        with _autocast(recipe, device):
+            loss = task.loss(model, step)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        value = loss.item()
+        first = value if first is None else first
+        trial.report(
+            step + 1, loss=value, lr=recipe.lr * scale, tokens=task.tokens, flops=task.flops
+        )
+        if value > DIVERGED * first:
+            raise TrialDiverged
+        if step + 1 < recipe.steps and _is_due(recipe, step + 1, kept_at):
+            _keep(trial, model, optimizer, step + 1, first)
+            kept_at = monotonic()
+    metrics = task.evaluate(model)
+    objective = metrics.pop("loss")
+    metrics["parameters"] = float(sum(each.numel() for each in model.parameters()))
+    return Outcome(objective if math.isfinite(objective) else None, metrics)
+
+
+def build(
+    make: MakeModel, width: int, depth: int, recipe: Recipe, branches: Sequence[str] = ()
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return a new model, the same for the same seed, and its parameter groups at the peak of the rate.
+
+    Args:
+        make: Makes it.
+        width: Of the model.
+        depth: Of the model.
+        recipe: How it is trained.
+        branches: Names or patterns of modules whose output is added to a residual stream; without any, muP carries a
+            rate over widths alone.
+
+    Raises:
+        ParameterRefused: The model has no form in muP.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = make(width, depth)
+    if recipe.parametrization == "mup":
+        return _by_mup(make, model, width, depth, recipe, branches)
+    matrices = [each for each in model.parameters() if each.ndim >= 2]
+    others = [each for each in model.parameters() if each.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    ]
+    if others:
+        groups.append({"params": others, "lr": recipe.lr, "weight_decay": 0.0})
+    return model, groups
+
+
+def _by_mup(
+    make: MakeModel,
+    model: nn.Module,
+    width: int,
+    depth: int,
+    recipe: Recipe,
+    branches: Sequence[str],
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Return the model in muP (and CompleteP, where it is deeper than the base), with its groups.
+
+    Raises:
+        ParameterRefused: The model has no such form.
+    """
+    try:
+        form = Parametrization.by_shapes(
+            lambda wide: make(wide, depth),
+            width,
+            base_width=recipe.base_width,
+            depth_ratio=depth / recipe.base_depth if branches else 1.0,
+            branches=branches,
+        )
+    except ConfigurationError as error:
+        raise ParameterRefused(f"parametrization 'mup' cannot be had: {error}") from None
+    form.apply_(model)
+    groups = form.groups(
+        model,
+        recipe.lr,
+        weight_decay=recipe.weight_decay,
+        eps=recipe.eps if recipe.optimizer == "adamw" else None,
+        optimizer=recipe.optimizer,
+    )
+    return model, groups
+
+
+def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+    if recipe.optimizer == "sgd":
+        return SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+    return AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.eps)
+
+
+def _autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    if recipe.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _is_due(recipe: Recipe, done: int, kept_at: float) -> bool:
+    if recipe.checkpoint_every:
+        return done % recipe.checkpoint_every == 0
+    return monotonic() - kept_at >= CHECKPOINT_SECONDS
+
+
+def _keep(
+    trial: RunningTrial, model: nn.Module, optimizer: Optimizer, done: int, first: float
+) -> None:
+    trial.checkpoint(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "done": done,
+            "first": first,
+        }
+    )
+
+
+def _restore(
+    trial: RunningTrial, model: nn.Module, optimizer: Optimizer
+) -> tuple[int, float | None]:
+    """Bring back what an earlier attempt kept; return the steps it had done and its first loss."""
+    kept = trial.restore()
+    if kept is None:
+        return 0, None
+    model.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    return int(kept["done"]), float(kept["first"])
