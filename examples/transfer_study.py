@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,8 @@ class Sizes:
     def fixed(self, **more: int) -> dict[str, Any]:
         """Return what all trials have in common: muP from the narrow model, one seed for weights and batches."""
         form = {"parametrization": "mup", "base_width": self.narrow, "base_depth": DEPTH}
-        return {
-            **form,
-            "depth": DEPTH,
-            "batch": self.batch,
-            "context": CONTEXT,
-            "seed": SEED,
-            **more,
-        }
+        data = {"batch": self.batch, "context": CONTEXT, "seed": SEED}
+        return {**form, "depth": DEPTH, **data, **more}
 
 
 def weights(width: float) -> float:
@@ -79,14 +73,10 @@ def weights(width: float) -> float:
 # 1. A service, and a worker beside it.
 
 
-@contextmanager
-def service(folder: Path) -> Iterator[str]:
-    """Yield the address of the service that is set, or of a new one on SQLite."""
-    if url := os.environ.get("PACESETTER_URL"):
-        yield url.rstrip("/")
-        return
-    with serving(folder / "service") as url:
-        yield url
+def service(folder: Path) -> AbstractContextManager[str]:
+    """Return what yields the address of the service that is set, or of a new one on SQLite."""
+    url = os.environ.get("PACESETTER_URL")
+    return nullcontext(url.rstrip("/")) if url else serving(folder / "service")
 
 
 @contextmanager
