@@ -99,7 +99,7 @@ def classify(
         raise ConfigurationError(
             f"{name} has shape {shape}, of which dimensions {growing} grow with the width, and it is not known which "
             f"it reads from; say what it is: classes={{{name!r}: 'input'}} (what is added to a stream, such as a table "
-            "of places), 'output' or 'hidden'"
+            "of places) or 'hidden'; a readout has to be an nn.Linear"
         )
     reads, writes = (0, 1) if first == "in" else (1, 0)
     fan_in, fan_out = (ratios[each] if each in growing else 1.0 for each in (reads, writes))
@@ -152,10 +152,25 @@ def first_dimension(module: nn.Module) -> str | None:
 
     Hugging Face's ``Conv1D`` (GPT-2) is a linear layer whose weight is (in, out); it is told by its name and ``nf``.
     """
-    transposed = type(module).__name__ == "Conv1D" and hasattr(module, "nf")
-    if isinstance(module, IN_FIRST) or transposed:
+    if isinstance(module, IN_FIRST) or _transposed(module):
         return "in"
     return "out" if isinstance(module, OUT_FIRST) else None
+
+
+def multiplies_input(module: nn.Module, leaf: str) -> bool:
+    """Return whether a tensor of a module multiplies what the module reads, its first argument.
+
+    The weights of linear layers and convolutions do, and those by which the first recurrent layer reads. Embeddings
+    read indices, attention reads three tensors, and of modules that are not torch's nobody knows.
+    """
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return leaf in ("weight_ih", "weight_ih_l0", "weight_ih_l0_reverse")
+    linear = isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or _transposed(module)
+    return linear and leaf.startswith("weight")
+
+
+def _transposed(module: nn.Module) -> bool:
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
 def plain_name(name: str) -> str:

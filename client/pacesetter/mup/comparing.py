@@ -14,6 +14,7 @@ from pacesetter.mup.classes import (
     declared,
     first_dimension,
     matching,
+    multiplies_input,
     owners,
     plain_name,
     rms,
@@ -77,15 +78,22 @@ def readouts(model: nn.Module, rules: tuple[Rule, ...]) -> dict[str, float]:
     """Return the ratio of fan-in of every module that reads out, by its name; a tied weight's linear layer counts.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or it is no weight that multiplies what its module reads.
     """
     by_tensor = {id(p): rule for p, rule in _by_parameter(model, rules)}
     found = {}
-    for path, module, _, parameter in owners(model):
+    for path, module, leaf, parameter in owners(model):
         rule = by_tensor[id(parameter)]
         tied = rule.kind is ParameterClass.INPUT and rule.shape == tuple(parameter.shape)
         reads = first_dimension(module) == "out" and isinstance(module, nn.Linear)
         if rule.kind is ParameterClass.OUTPUT:
+            if not multiplies_input(module, leaf):
+                raise ConfigurationError(
+                    f"{rule.name} is 'output', and it is not what multiplies the input of its module, a "
+                    f"{type(module).__name__}, so that cannot be scaled; hold it in an nn.Linear of the model (one "
+                    "that is shared with an embedding is 'input'). Code that takes the weight past its module, such as "
+                    "F.linear(x, head.weight), multiplies x by form.readout_multiplier"
+                )
             found[path] = rule.fan_in
         elif tied and reads and _shared_with_embedding(model, parameter):
             found[path] = rule.fan_out

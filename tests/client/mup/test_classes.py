@@ -115,6 +115,57 @@ def test_a_bare_table_is_asked_about_and_may_be_declared() -> None:
     assert (form.rule("table").kind, *ratios(form.rule("table"))) == (INPUT, 1.0, 2.0)
 
 
+class WithBareReadout(nn.Module):
+    """Multiplies by a parameter that no module of its own holds: what the model reads is not what that multiplies."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, width)
+        self.out = nn.Parameter(torch.zeros(5, width))
+
+
+def test_a_bare_readout_is_refused_for_what_its_module_reads_is_not_what_it_multiplies() -> None:
+    refusal = r"0.out is 'output'.* a WithBareReadout, .*nn.Linear.* form.readout_multiplier"
+    classes = {"0.out": "output"}
+    with pytest.raises(ConfigurationError, match=refusal):
+        Parametrization.by_shapes(
+            lambda w: nn.Sequential(WithBareReadout(w)), 16, base_width=8, classes=classes
+        )
+    with pytest.raises(ConfigurationError, match=refusal):
+        Parametrization.by_map(
+            nn.Sequential(WithBareReadout(16)),
+            {"0.first.weight": "input", "0.first.bias": "vector", **classes},
+            width_ratio=2.0,
+        )
+
+
+def test_a_tied_weight_that_is_declared_a_readout_is_refused_for_an_embedding_reads_indices() -> (
+    None
+):
+    tied = functools.partial(ByteDecoder, tied=True)
+    with pytest.raises(ConfigurationError, match=r"Embedding, .* with an embedding is 'input'"):
+        Parametrization.by_shapes(tied, 64, base_width=32, classes={"token.*": "output"})
+
+
+def test_of_attention_and_recurrent_layers_only_what_multiplies_their_input_reads_out() -> None:
+    def recurrent(width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, width), nn.GRU(width, 3, bidirectional=True))
+
+    def attention(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(4, width), nn.MultiheadAttention(6, 2, kdim=width), nn.Linear(width, 2)
+        )
+
+    def projecting(width: int) -> nn.Module:
+        return nn.Sequential(nn.LSTM(4, width, proj_size=3), nn.Linear(width, 2))
+
+    assert Parametrization.by_shapes(recurrent, 16, base_width=8).inputs == {"1": 0.5}
+    with pytest.raises(ConfigurationError, match=r"1.k_proj_weight is 'output'"):
+        Parametrization.by_shapes(attention, 16, base_width=8)
+    with pytest.raises(ConfigurationError, match=r"0.weight_hr_l0 is 'output'"):
+        Parametrization.by_shapes(projecting, 16, base_width=8)
+
+
 def test_a_declared_class_that_contradicts_the_shape_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"has 1 dimensions that grow .* 'hidden' has 2"):
         Parametrization.by_shapes(WithTable, 16, base_width=8, classes={"table": "hidden"})
