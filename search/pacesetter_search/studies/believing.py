@@ -123,8 +123,13 @@ def parametrization_of(spec: ExperimentSpec) -> Parametrization:
     """Return how the models of an experiment are parametrised: as their workload says, or as their proxy is told.
 
     Raises:
-        ValueError: The two contradict each other.
+        ValueError: The two contradict each other, or it is searched: each has priors of its own.
     """
+    if "parametrization" in spec.space:
+        raise ValueError(
+            "parametrization is in the space, and best rates follow the width otherwise in each; search one at a time, "
+            "with it in `fixed`"
+        )
     told = spec.fixed.get("parametrization")
     if told is None:
         return spec.workload.parametrization

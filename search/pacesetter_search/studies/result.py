@@ -9,6 +9,7 @@ from pacesetter.protocol import ExperimentSpec, Range
 from pacesetter_search.recommendation.peak import WORDS
 from pacesetter_search.studies.believing import Family
 from pacesetter_search.studies.cells import Cell, Names, Place, by_cell, number
+from pacesetter_search.studies.choosing import MOST_CELLS
 from pacesetter_search.studies.contract import Finished, ended_in
 from pacesetter_search.studies.costs import Costs
 from pacesetter_search.studies.optima import Density, Found, Run, Shape, find
@@ -132,8 +133,8 @@ def transfer_study(
         names: What the proxy calls learning rate, steps, width, depth and batch; None: that.
 
     Raises:
-        ValueError: There is no range of learning rates, a parameter that tells cells apart is no number above 0, or the
-            target is not among what the trials have.
+        ValueError: There is no range of learning rates, a parameter that tells cells apart is no number above 0, the
+            target is not among what the trials have, or trials differ in what is neither, or are of too many cells.
     """
     names = names or Names()
     lr = lr_range(spec, names)
@@ -155,7 +156,7 @@ def transfer_study(
         relative_loss_of_missing=_missing(swept.shape, peak),
         flops=flops,
         share=flops / costs.flops(here) if costs.measured else None,
-        warnings=tuple(_warnings(spec, swept, here, names)),
+        warnings=(*_warnings(spec, swept, here, names), *_outside(peak, ended, names)),
     )
 
 
@@ -175,8 +176,19 @@ def lr_range(spec: ExperimentSpec, names: Names) -> Range:
 
 
 def sweep(spec: ExperimentSpec, finished: Sequence[Finished], names: Names) -> Swept:
-    """Return the best rate of each cell."""
+    """Return the best rate of each cell.
+
+    Raises:
+        ValueError: Trials differ in a parameter that is neither the learning rate nor tells cells apart, in one that
+            does and is no number above 0, or are of too many cells.
+    """
+    _comparable(spec, finished, names)
     cells = by_cell(finished, names)
+    if len(cells) > MOST_CELLS:
+        raise ValueError(
+            f"the trials are of {len(cells)} cells, and no more than {MOST_CELLS} are weighed against each other; give "
+            "those of fewer widths, depths, horizons or batches"
+        )
     runs = {cell: runs_of(trials, names) for cell, trials in cells.items()}
     told = [cell for cell, each in runs.items() if any(run.loss is not None for run in each)]
     found, shape = find([runs[cell] for cell in told], spec.regime) if told else ([], None)
@@ -187,6 +199,22 @@ def sweep(spec: ExperimentSpec, finished: Sequence[Finished], names: Names) -> S
     )
     densities = {cell: density for cell, (_, density) in zip(told, found, strict=True)}
     return Swept(optima, densities, shape, unit)
+
+
+def _comparable(spec: ExperimentSpec, finished: Sequence[Finished], names: Names) -> None:
+    """Raise ValueError if trials with a result differ in more than learning rate and cell: they share no best rate."""
+    others = sorted(spec.space.keys() - {names.lr, *names.of_cells().values()})
+    done = [one.parameters for one in finished if one.status == "done"]
+    values = {
+        name: {(isinstance(each[name], bool), each[name]) for each in done if name in each}
+        for name in others
+    }
+    differing = [name for name in others if len(values[name]) > 1]
+    if differing:
+        raise ValueError(
+            f"trials of a cell differ in {', '.join(differing)} as well, so they share no best rate; give those of one "
+            "value each, or search with it in `fixed`"
+        )
 
 
 def runs_of(trials: Sequence[Finished], names: Names) -> list[Run]:
@@ -240,6 +268,16 @@ def _missing(shape: Shape | None, peak: PeakPrediction) -> float:
     if shape is None:
         return cost_of_an_octave(math.inf) * peak.sd**2
     return math.expm1(0.5 * shape.curvature * peak.sd**2)
+
+
+def _outside(peak: PeakPrediction, finished: Sequence[Finished], names: Names) -> Iterator[str]:
+    rates = [number(one.parameters[names.lr], names.lr) for one in finished if one.status == "done"]
+    if not rates or min(rates) <= math.exp2(peak.mean) <= max(rates):
+        return
+    yield (
+        f"the answer, {math.exp2(peak.mean):.3g}, lies outside of the rates that were run, {min(rates):.3g} to "
+        f"{max(rates):.3g}: believe the interval, or run rates around it"
+    )
 
 
 def _warnings(spec: ExperimentSpec, swept: Swept, target: Cell, names: Names) -> Iterator[str]:

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pacesetter.protocol import Choice, Cost, ExperimentSpec, Value
+from pacesetter.protocol import Choice, Cost, ExperimentSpec, Range, Value
 from pacesetter_search.studies import Finished, document, evidence, transfer_study
 from pacesetter_search.studies.cells import Cell, Place
 from pacesetter_search.transfer.peak import Z90
@@ -143,6 +143,51 @@ def test_a_space_without_learning_rates_is_refused() -> None:
     of = spec({"width": Choice(values=(32, 64))})
     with pytest.raises(ValueError, match="the space has no range 'lr' in octaves"):
         transfer_study(of, [], PLACE)
+
+
+def by_optimizer() -> tuple[ExperimentSpec, list[Finished]]:
+    """Two optimizers whose best rates are six octaves apart."""
+    of = spec({"lr": Range(low=2.0**-12, high=0.5), "optimizer": Choice(values=("adamw", "sgd"))})
+    found: list[Finished] = []
+    for optimizer, best in (("adamw", -9), ("sgd", -3)):
+        for rate in range(-12, 0):
+            parameters: dict[str, Value] = {"lr": 2.0**rate, "optimizer": optimizer}
+            loss = 3.0 * math.exp(0.02 * (rate - best) ** 2)
+            found.append(Finished(len(found) + 1, parameters, loss, Cost()))
+    return of, found
+
+
+def test_trials_that_differ_in_something_else_are_not_pooled() -> None:
+    of, found = by_optimizer()
+    with pytest.raises(ValueError, match="differ in optimizer as well, so they share no best rate"):
+        transfer_study(of, found)
+    for optimizer, best in (("adamw", -9.0), ("sgd", -3.0)):
+        alone = [one for one in found if one.parameters["optimizer"] == optimizer]
+        assert transfer_study(of, alone).peak.mean == pytest.approx(best, abs=0.6)
+
+
+def test_a_searched_parametrization_is_refused() -> None:
+    of = spec({"lr": LR, "parametrization": Choice(values=("mup", "standard"))})
+    with pytest.raises(ValueError, match="parametrization is in the space"):
+        transfer_study(of, [Finished(1, {"lr": 0.01, "parametrization": "mup"}, 2.0, Cost())])
+
+
+def test_more_cells_than_can_be_weighed_are_refused() -> None:
+    of = spec({"lr": LR, "width": Range(low=1, high=1000, integer=True)})
+    found = [Finished(width, {"lr": 0.01, "width": width}, 2.0, Cost()) for width in range(1, 258)]
+    with pytest.raises(ValueError, match="257 cells, and no more than 256"):
+        transfer_study(of, found, Place(width=64))
+
+
+def test_an_answer_outside_of_the_rates_that_were_run_is_told() -> None:
+    found = trials(Truth(noise=0.0), [(32, 300), (64, 300)], rates=(-9, -8, -7))
+    study = transfer_study(study_spec(), found, Place(width=64, steps=300))
+    assert study.lr > 2.0**-7
+    assert study.warnings[-1].endswith(
+        "lies outside of the rates that were run, 0.00195 to 0.00781: believe the interval, or run rates around it"
+    )
+    inside = transfer_study(study_spec(), trials(Truth(), CELLS), PLACE)
+    assert not any("lies outside of the rates" in one for one in inside.warnings)
 
 
 @settings(max_examples=10, deadline=None)
