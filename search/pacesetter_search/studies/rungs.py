@@ -19,7 +19,7 @@ from pacesetter_search.studies.choosing import cells_of, exact
 from pacesetter_search.studies.contract import Finished, Progress, StudyStrategy
 from pacesetter_search.studies.optima import Shape, edge_of
 from pacesetter_search.studies.result import lr_range, runs_of, sweep
-from pacesetter_search.studies.worth import OFFSETS, information
+from pacesetter_search.studies.worth import OFFSETS, among, information
 
 COVERED = 1.3
 """Standard deviations on either side of the expected best rate that a rung spans: 80 %."""
@@ -140,17 +140,20 @@ class Rungs(StudyStrategy):
     def _added(
         self, progress: Progress, here: Sequence[Finished], rates: Sequence[float]
     ) -> list[float]:
-        """Return a rate beyond a rung that has ended where its best one is at the end; none where it need not."""
+        """Return a rate beyond a rung that has ended where its best one is at the end; none where it need not.
+
+        A rate that failed is one of the rung as well, and is not run again.
+        """
         lr = lr_range(progress.spec, self._wanted.names)
         done = [one for one in here if one.status == "done"]
         if not done or len(here) >= len(rates) + MOST_ADDED:
             return []
         runs = runs_of(done, self._wanted.names)
         edge, apart = edge_of(runs), rates[1] - rates[0]
-        tried = [run.log2_lr for run in runs]
+        tried = [run.log2_lr for run in runs_of(here, self._wanted.names)]
         beyond = min(tried) - apart if edge in ("low", "none_ended") else max(tried) + apart
         inside = math.log2(lr.low) <= beyond <= math.log2(lr.high)
-        return [beyond] if edge is not None and inside else []
+        return [beyond] if edge is not None and inside and not among(beyond, tried) else []
 
     def _plan(
         self, progress: Progress, cell: Cell, rate: float, why: str, numbers: dict[str, JsonValue]

@@ -1,6 +1,7 @@
 """``rungs``: whole schedules at rising horizons, narrower and narrower, following the drift."""
 
 import math
+from typing import Literal
 
 import pytest
 from pacesetter.protocol import Choice, ExperimentSpec, Parameter, Range
@@ -92,6 +93,21 @@ def test_a_rung_whose_best_rate_is_at_its_end_goes_on_beyond() -> None:
     found = run(rungs(), wanted(), truth.loss, cost=cost)
     assert len(found) > 16
     assert max(rates(found, 600)) > max(rates(found, 150))
+
+
+@pytest.mark.parametrize("end", [-10.0, -3.0])
+def test_the_rate_at_the_end_of_a_rung_is_not_run_again_where_it_failed(end: float) -> None:
+    of, truth, found = wanted(), Truth(seed=3, best=end, by_steps=0.0), list[Finished]()
+    while planned := rungs().plan(of, found, (), 4, of.seed):
+        for plan in planned:
+            whole = {**of.fixed, **plan.parameters}
+            fails = math.log2(float(plan.parameters["lr"])) == pytest.approx(end)
+            loss = None if fails else truth.loss(whole)
+            status: Literal["done", "failed"] = "failed" if fails else "done"
+            found.append(Finished(len(found) + 1, whole, loss, cost(whole), status))
+    assert len(rates(found, 75)) == 7
+    assert [one.status for one in found if one.parameters["steps"] == 75].count("failed") == 1
+    assert len({one.parameters["steps"] for one in found}) == 4
 
 
 def test_everything_diverged_goes_on_below_and_ends() -> None:
