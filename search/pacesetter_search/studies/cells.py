@@ -11,6 +11,9 @@ from pacesetter_search.contract import Parameters
 from pacesetter_search.studies.contract import Finished
 from pacesetter_search.studies.space import levels
 
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Of what tells cells apart: further out its powers are no floats any more."""
+
 
 class Names(Parameters):
     """What the proxy calls what the strategy has to know of it."""
@@ -50,7 +53,7 @@ class Cell:
         """Return the cell of a trial's parameters.
 
         Raises:
-            ValueError: One of them is no number above 0.
+            ValueError: One of them is no number above 0 or out of bounds, or the schedule is shorter than a step.
         """
         named = names.of_cells()
         return cls(
@@ -59,7 +62,27 @@ class Cell:
                 for each, name in named.items()
                 if name in parameters
             }
-        )
+        ).checked(names)
+
+    def checked(self, names: Names) -> "Cell":
+        """Return it.
+
+        Raises:
+            ValueError: A value is out of bounds, or the schedule is shorter than a step.
+        """
+        for each, name in names.of_cells().items():
+            value = getattr(self, each)
+            if not SMALLEST <= value <= LARGEST:
+                raise ValueError(
+                    f"{name} is {value:g}; where trials are told apart by it, it lies between {SMALLEST:g} and "
+                    f"{LARGEST:g}: give it in another unit"
+                )
+        if self.steps < 1.0:
+            raise ValueError(
+                f"{names.steps} is {self.steps:g}, and a schedule has one step or more; give it in optimizer steps, or "
+                "in another unit of which the shortest schedule has one"
+            )
+        return self
 
     def words(self, names: Names, of: Iterable[str]) -> str:
         """Return it in words, as far as it is named in ``of``."""
@@ -80,7 +103,7 @@ class Place(Parameters):
         """Return its cell, with what the experiment fixes where it says nothing.
 
         Raises:
-            ValueError: It does not say what trials differ in, or says what no trial has.
+            ValueError: It does not say what trials differ in, says what no trial has, or is out of bounds.
         """
         told = {name: value for name, value in self.model_dump().items() if value is not None}
         called = names.of_cells()
@@ -98,7 +121,7 @@ class Place(Parameters):
                 "as the proxy does in `names`"
             )
         own = Cell.of(spec.fixed, names)
-        return replace(own, **told)
+        return replace(own, **told).checked(names)
 
 
 def number(value: Value, name: str) -> float:

@@ -16,7 +16,7 @@ def cells_of(spec: ExperimentSpec, names: Names) -> list[Cell]:
 
     Raises:
         ValueError: The space has something else than the learning rate and what tells cells apart, a value of that
-            which is no number above 0, or too many cells.
+            which is no number above 0 or out of bounds, a schedule shorter than a step, or too many cells.
     """
     cell_names = set(names.of_cells().values())
     others = sorted(spec.space.keys() - cell_names - {names.lr})

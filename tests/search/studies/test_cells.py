@@ -67,6 +67,27 @@ def test_cells_of_a_space_are_every_combination() -> None:
     assert isinstance(exact(cells[0], "steps", "steps", of), int)
 
 
+def test_schedules_below_one_step_are_refused() -> None:
+    names = Names(steps="epochs")
+    of = spec({"lr": LR, "epochs": Choice(values=(0.25, 0.5, 1))})
+    with pytest.raises(
+        ValueError, match=r"epochs is 0.25, and a schedule has one step or more; give it"
+    ):
+        cells_of(of, names)
+    with pytest.raises(ValueError, match=r"epochs is 0.5, and a schedule"):
+        Place(steps=0.5).cell(of, names)
+    assert len(cells_of(spec({"lr": LR, "epochs": Choice(values=(1, 2.5))}), names)) == 2
+
+
+@pytest.mark.parametrize("width", [1e300, 1e-300, 1e16])
+def test_places_whose_powers_are_no_floats_are_refused(width: float) -> None:
+    of = spec({"lr": LR, "width": Choice(values=(32, 64))})
+    with pytest.raises(ValueError, match="it lies between 1e-15 and 1e"):
+        Place(width=width).cell(of, NAMES)
+    with pytest.raises(ValueError, match="it lies between 1e-15 and 1e"):
+        cells_of(spec({"lr": LR, "width": Choice(values=(32, width))}), NAMES)
+
+
 def test_anything_else_in_the_space_is_refused() -> None:
     of = spec({**mixed(), "dropout": Range(low=0.1, high=0.5)}, max_trials=9)
     with pytest.raises(ValueError, match="dropout in the space is neither the learning rate nor"):

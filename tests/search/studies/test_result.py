@@ -172,6 +172,14 @@ def test_a_searched_parametrization_is_refused() -> None:
         transfer_study(of, [Finished(1, {"lr": 0.01, "parametrization": "mup"}, 2.0, Cost())])
 
 
+@pytest.mark.parametrize("place", [Place(width=1e15, steps=1e15), Place(width=1e-15, steps=1.0)])
+def test_a_target_as_far_as_it_may_be_has_an_answer_in_numbers(place: Place) -> None:
+    study = transfer_study(study_spec(), trials(Truth(), CELLS), place)
+    assert math.isfinite(study.peak.mean)
+    assert math.isfinite(study.peak.sd)
+    json.dumps(document(study), allow_nan=False)
+
+
 def test_more_cells_than_can_be_weighed_are_refused() -> None:
     of = spec({"lr": LR, "width": Range(low=1, high=1000, integer=True)})
     found = [Finished(width, {"lr": 0.01, "width": width}, 2.0, Cost()) for width in range(1, 258)]
