@@ -7,6 +7,7 @@ change names in checkpoints and untie tied weights; a module of our own would be
 Code that takes a weight past its module (``F.linear(x, head.weight)``, fused losses) is not reached by a hook.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,27 @@ from pacesetter.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class ScaleInput:
-    """Multiplies the first input of a module: a bias is left as it is."""
+    """Multiplies the first input of a module, given by its place or by its name: a bias is left as it is."""
 
     factor: float
+    name: str
 
-    def __call__(self, _module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments with the first one scaled."""
-        return (arguments[0] * self.factor, *arguments[1:])
+    def __call__(
+        self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with the first one scaled.
+
+        Raises:
+            ConfigurationError: It is not among them.
+        """
+        if arguments:
+            return (arguments[0] * self.factor, *arguments[1:]), keywords
+        if self.name not in keywords:
+            raise ConfigurationError(
+                f"a readout, a {type(module).__name__}, is called without its first argument {self.name!r}, which is "
+                f"what is multiplied; give it first, or as {self.name}="
+            )
+        return arguments, {**keywords, self.name: keywords[self.name] * self.factor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +82,15 @@ def install(
                 key for key, hook in hooks.items() if isinstance(hook, ScaleInput | ScaleOutput)
             ]
             for key in ours:
-                del hooks[key]
-    _hook(modules, inputs, lambda module, by: module.register_forward_pre_hook(ScaleInput(by)))
+                if isinstance(hooks.pop(key), ScaleInput):
+                    module._forward_pre_hooks_with_kwargs.pop(key, None)
+    _hook(modules, inputs, _scale_input)
     _hook(modules, outputs, lambda module, by: module.register_forward_hook(ScaleOutput(by)))
+
+
+def _scale_input(module: nn.Module, factor: float) -> object:
+    name = next(iter(inspect.signature(module.forward).parameters), "input")
+    return module.register_forward_pre_hook(ScaleInput(factor, name), with_kwargs=True)
 
 
 def _hook(

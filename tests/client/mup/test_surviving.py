@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from pacesetter.errors import ConfigurationError
 from pacesetter.mup import Parametrization
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -132,6 +133,23 @@ def test_other_hooks_and_parametrizations_of_weights_stay() -> None:
     before = logits(model)
     parametrize.register_parametrization(readout, "weight", nn.Identity())
     assert torch.equal(logits(model), before)
+
+
+def test_a_readout_may_be_given_its_input_by_name() -> None:
+    readout, x = applied().get_submodule("readout"), torch.randn(3, 64)
+    assert torch.equal(readout(input=x), readout(x))
+    with pytest.raises(ConfigurationError, match="called without its first argument 'input'"):
+        readout(x_=x)
+
+
+def test_installing_again_leaves_no_trace_of_the_hooks_before() -> None:
+    model = form().install(applied())
+    readout = model.get_submodule("readout")
+    assert len(readout._forward_pre_hooks) == 1
+    assert readout._forward_pre_hooks_with_kwargs.keys() == readout._forward_pre_hooks.keys()
+    Parametrization.by_shapes(ByteDecoder, 64, base_width=64).install(model)
+    assert not readout._forward_pre_hooks
+    assert not readout._forward_pre_hooks_with_kwargs
 
 
 def test_in_half_precision_the_output_stays_half() -> None:
