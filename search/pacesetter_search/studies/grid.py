@@ -43,12 +43,17 @@ class Grid(StudyStrategy):
 
     def obstacles(self, spec: ExperimentSpec) -> Iterator[str]:
         """Yield that the grid is larger than ``max_trials``, or that points are given to what is no range."""
-        columns = self._columns(Space.of(spec.space))
-        cells = math.prod(len(column) for column in columns)
+        space, sizes = Space.of(spec.space), list[int]()
+        # Levels are made no further than until there are too many cells.
+        for name, parameter in space.parameters:
+            sizes.append(len(levels(parameter, self._parameters.of(name))))
+            if math.prod(sizes) > spec.max_trials:
+                break
+        cells, more = math.prod(sizes), len(sizes) < len(space.parameters)
         if cells > spec.max_trials:
-            sizes = " x ".join(str(len(column)) for column in columns)
             yield (
-                f"a grid of {sizes} = {cells} cells is more than the {spec.max_trials} trials of `max_trials`: raise "
+                f"a grid of {' x '.join(map(str, sizes))}{' x ...' if more else ''} = {cells} cells"
+                f"{' or more' if more else ''} is more than the {spec.max_trials} trials of `max_trials`: raise "
                 'that, give ranges fewer values ({"points": {"<name>": 3}}), or choose the strategy random'
             )
         given = self._parameters.points

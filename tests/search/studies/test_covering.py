@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pacesetter.protocol import Choice, Range, TrialPlan
+from pacesetter.protocol import Choice, Parameter, Range, TrialPlan, Value
 from pacesetter_search.studies import get_study_strategy
 from pacesetter_search.studies.grid import Grid
 from pacesetter_search.studies.random_search import covering, sobol
-from pacesetter_search.studies.space import Space
+from pacesetter_search.studies.space import Space, levels
 from pydantic import ValidationError
 
 from tests.search.studies.specs import LR, ended, mixed, plans, run, spec
@@ -47,6 +47,22 @@ def test_a_grid_with_more_cells_than_trials_is_refused_with_what_to_do() -> None
     assert obstacle.startswith("a grid of 3 x 6 x 7 = 126 cells is more than the 100 trials")
     assert "give ranges fewer values" in obstacle
     assert not list(grid(points=7).obstacles(spec(mixed(), max_trials=126)))
+
+
+def test_a_grid_is_refused_without_making_more_of_it_than_shows_that_it_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Parameter] = []
+
+    def counted(parameter: Parameter, points: int) -> tuple[Value, ...]:
+        asked.append(parameter)
+        return levels(parameter, points)
+
+    monkeypatch.setattr("pacesetter_search.studies.grid.levels", counted)
+    space: dict[str, Parameter] = {f"p{index:03}": LR for index in range(100)}
+    (obstacle,) = grid(points=200).obstacles(spec(space, max_trials=10_000))
+    assert obstacle.startswith("a grid of 200 x 200 x ... = 40000 cells or more is more than the")
+    assert len(asked) == 2
 
 
 def test_points_of_what_is_no_range_are_refused() -> None:
