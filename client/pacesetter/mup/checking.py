@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from pacesetter.errors import ConfigurationError
 from pacesetter.mup.classes import plain_name
+from pacesetter.mup.grouping import Kind
 from pacesetter.mup.parametrization import MakeModel, Parametrization
 
 FloatArray = npt.NDArray[np.float64]
@@ -114,6 +115,7 @@ def coordinate_check(
     base_width: int | None = None,
     seeds: int = 3,
     optimizer: Callable[..., Optimizer] | None = None,
+    rules: Kind = "adamw",
     watch: Iterable[str] = (),
     vanishing: Iterable[str] = (),
     zero_readout: bool = False,
@@ -133,7 +135,10 @@ def coordinate_check(
         form: ``"mup"``, or ``"standard"`` for the model as it is, with one learning rate: the negative control.
         base_width: Of muP; the first width if None.
         seeds: How many initialisations are averaged.
-        optimizer: Makes the optimizer of parameter groups; AdamW (.9, .95) with an epsilon of 1e-12 if None.
+        optimizer: Makes the optimizer of parameter groups. If None, AdamW (.9, .95) with an epsilon of 1e-12, or plain
+            SGD with the rules of that.
+        rules: Whose rates the groups have with muP, as in ``Parametrization.groups``: say ``"sgd"`` with an optimizer
+            of that family. Nothing tells it from what ``optimizer`` makes.
         watch: Patterns of modules to watch. By default those that the bound was measured on: embeddings and members of
             the outermost lists (blocks). What single layers add scatters beyond it by chance.
         vanishing: Patterns of modules to watch whose output may vanish with the width until step 3, beside the
@@ -142,10 +147,12 @@ def coordinate_check(
         options: Of ``Parametrization.by_shapes``, such as ``classes``.
 
     Raises:
-        ConfigurationError: There are fewer than two widths or three batches, no module is watched, or what
-            ``Parametrization.by_shapes`` says.
+        ConfigurationError: There are fewer than two widths or three batches, no module is watched, there are no such
+            rules, or what ``Parametrization.by_shapes`` says.
     """
     _check(widths, batches, seeds)
+    if rules not in _OPTIMIZERS:
+        raise ConfigurationError(f"there are no rules for {rules!r}; expected 'adamw' or 'sgd'")
     forms = {
         width: Parametrization.by_shapes(
             make_model, width, base_width=base_width or widths[0], **options
@@ -158,11 +165,11 @@ def coordinate_check(
         groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": lr}]
         if form == "mup":
             forms[width].apply_(model, zero_readout=zero_readout)
-            groups = forms[width].groups(model, lr, eps=None)
+            groups = forms[width].groups(model, lr, eps=None, optimizer=rules)
         elif zero_readout:
             for name in forms[width].inputs:
                 nn.init.zeros_(model.get_parameter(f"{name}.weight"))
-        return model, (optimizer or _adam)(groups)
+        return model, (optimizer or _OPTIMIZERS[rules])(groups)
 
     return measure_coordinates(
         build,
@@ -215,6 +222,9 @@ def measure_coordinates(
 
 def _adam(groups: list[dict[str, Any]]) -> Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-12, weight_decay=0.0)
+
+
+_OPTIMIZERS: dict[Kind, Callable[..., Optimizer]] = {"adamw": _adam, "sgd": torch.optim.SGD}
 
 
 def _train(

@@ -1,7 +1,7 @@
 """The coordinate check: on a byte language model with muP and without, on depth, and its arithmetic by hand."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from demo.text import Windows, load_corpus
+from tests.client.mup.models import perceptron
 from tests.support.byte_decoder import ByteDecoder, next_byte_loss
 
 LR = 2.0**-5
@@ -118,6 +119,50 @@ def test_the_random_state_is_put_back() -> None:
         seeds=1,
     )
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(("rules", "hidden", "rest"), [("adamw", 0.25, 1.0), ("sgd", 1.0, 4.0)])
+def test_the_check_trains_by_the_rules_of_the_optimizer(
+    rules: Literal["adamw", "sgd"], hidden: float, rest: float
+) -> None:
+    scales: list[dict[str, float]] = []
+
+    def optimizer(groups: list[dict[str, Any]]) -> Optimizer:
+        scales.append({group["name"]: group["lr_scale"] for group in groups})
+        return torch.optim.SGD(groups)
+
+    coordinate_check(
+        ByteDecoder,
+        (16, 64),
+        loss=next_byte_loss,
+        batches=batches()[:3],
+        lr=LR,
+        seeds=1,
+        optimizer=optimizer,
+        rules=rules,
+    )
+    names = ("input", "vector", "output")
+    assert scales[1] == {"hidden": hidden, **dict.fromkeys(names, rest)}
+
+
+def test_by_the_rules_of_sgd_plain_sgd_keeps_sizes_and_rules_of_nobody_are_refused() -> None:
+    run = functools.partial(
+        coordinate_check,
+        perceptron,
+        (32, 128, 512),
+        loss=lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        batches=[
+            (torch.randn(64, 7, generator=made), torch.randint(0, 5, (64,), generator=made))
+            for made in map(torch.Generator().manual_seed, range(5))
+        ],
+        lr=0.5,
+        watch=("2",),
+    )
+    by_sgd, given = run(rules="sgd"), run(rules="sgd", optimizer=torch.optim.SGD)
+    assert by_sgd.passed, by_sgd
+    assert np.array_equal(by_sgd.losses, given.losses)
+    with pytest.raises(ConfigurationError, match="no rules for 'lion'"):
+        run(rules="lion")  # type: ignore[arg-type]
 
 
 # -- the arithmetic --
