@@ -48,7 +48,7 @@ class ControllerProcess:
     """`pacesetter-server serve` on one port and one data folder, through any number of starts."""
 
     def __init__(self, folder: Path, database: str | None = None, **environment: str) -> None:
-        self.environment = {**os.environ, **environment}
+        self.environment = environment
         self.folder, self.database, self.port = folder, database, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -63,7 +63,10 @@ class ControllerProcess:
             command += ["--database", self.database]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=self.environment
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
             )
         if wait:
             eventually(self.is_ready, f"the controller to be ready; see {self.log}")
