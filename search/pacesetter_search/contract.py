@@ -104,6 +104,7 @@ class Studied(Message):
         position: Where the job stands, by what it has reported.
         log2_lr: Of the best peak at the job's own place, as the proxies take rates; None: they say nothing of it.
         sd: Of it, in octaves.
+        bounded: Whether the best rate of some cell lies between others that were run there.
         share: What they cost over one run of the job, in FLOPs; None where they count none.
         dominant: What widens the interval most, in words.
         warnings: What has to be minded.
@@ -117,6 +118,7 @@ class Studied(Message):
     position: int
     log2_lr: float | None = Field(default=None, allow_inf_nan=False)
     sd: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    bounded: bool = False
     share: float | None = None
     dominant: str = ""
     warnings: tuple[str, ...] = ()

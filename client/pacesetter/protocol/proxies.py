@@ -41,10 +41,15 @@ class ProxySearch(Message):
                 "job"
             )
         if self.experiment is not None:
-            own = {"space", "fixed", "strategy", "max_trials", "max_flops"} & self.model_fields_set
+            fields = type(self).model_fields
+            own = [
+                name
+                for name in ("space", "fixed", "strategy", "max_trials", "max_flops")
+                if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+            ]
             if own:
                 raise ValueError(
-                    f"{', '.join(sorted(own))} belongs to an experiment that begins with the job; {self.experiment!r} "
+                    f"{', '.join(own)} belongs to an experiment that begins with the job; {self.experiment!r} "
                     "has its own"
                 )
         return self

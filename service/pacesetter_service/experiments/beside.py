@@ -137,6 +137,7 @@ def answer(facts: JobFacts, question: Question, position: int = 0) -> Studied:
         **told,
         log2_lr=study.peak.mean,
         sd=study.peak.sd,
+        bounded=any(cell.found is not None and cell.found.edge is None for cell in study.cells),
         share=study.share,
         dominant=study.dominant,
         warnings=study.warnings,

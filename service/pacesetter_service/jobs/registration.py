@@ -18,7 +18,7 @@ from pacesetter_service.experiments.beside import Begins, link, require_experime
 from pacesetter_service.jobs.open_job import OpenJob, lock_job
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.messages import Facts
-from pacesetter_service.planning.registry import Registry
+from pacesetter_service.planning.registry import Registry, unheard
 from pacesetter_service.projects import ensure_project
 from pacesetter_service.recommendations.repository import mark_applied
 from pacesetter_service.segments import repository as segments
@@ -57,7 +57,7 @@ def assess(spec: JobSpec, registry: Registry) -> Assessment:
     strategy = registry.build(name, parameters)
     cap = strategy.default_cap if spec.overhead_cap is None else spec.overhead_cap
     facts = Facts.of(spec, authority, cap).for_strategy()
-    obstacles = (*_unheard(facts, strategy), *strategy.obstacles(facts))
+    obstacles = (*unheard(facts, strategy), *strategy.obstacles(facts))
     if obstacles:
         fitting = registry.fitting(facts)
         raise StrategyRefused(
@@ -69,13 +69,6 @@ def assess(spec: JobSpec, registry: Registry) -> Assessment:
         )
     state = strategy.initial(facts)
     return Assessment(spec, authority, strategy, parameters, cap, facts, state)
-
-
-def _unheard(facts: JobFacts, strategy: Strategy) -> tuple[str, ...]:
-    """Return that a strategy would not hear the job's proxies, if so: they would be run for nothing."""
-    if facts.proxies is None or strategy.listens:
-        return ()
-    return ("the job names proxies, and this strategy does not listen to them",)
 
 
 def would_register(assessment: Assessment) -> Registered:

@@ -126,6 +126,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         position=positions,
         log2_lr=st.none() | st.floats(-30.0, 10.0) | st.floats(-6.0, 0.0),
         sd=st.floats(0.0, 5.0),
+        bounded=st.booleans(),
     ),
     st.builds(Registered),
     st.builds(Finished, **place),

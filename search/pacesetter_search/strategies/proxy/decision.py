@@ -73,7 +73,12 @@ class ProxyDecision(Decision):
         self._take(body)
         if memory.aside:
             memory.chosen, memory.plan = None, 0  # handed back, it goes where they say by then
-        if memory.quiet or memory.aside or memory.restarting is not None:
+        if not body.bounded and not body.over:
+            text = "the best rate is at the end of those that were run so far: the main line waits for more"
+            self.note("waits", text, **numbers)
+            return
+        memory.unanswered = memory.restarting is not None
+        if memory.quiet or memory.aside or memory.unanswered:
             self.note("heard", "the proxies were heard; the main line is not moved now", **numbers)
             return
         if memory.watch not in ("watching", "off") or memory.chosen is None:
@@ -81,6 +86,14 @@ class ProxyDecision(Decision):
             return
         memory.main_at = body.position
         self._reconsider(numbers)
+
+    def restarted(self, position: int) -> None:
+        """Note that the main line has begun again, and answer what the proxies said meanwhile."""
+        memory = self.known
+        memory.main_at = position
+        if memory.unanswered:
+            memory.unanswered = False
+            self._reconsider({})
 
     def heard_before(self, said: JsonValue) -> None:
         """Take in what an experiment said before the job began: it then begins at that."""

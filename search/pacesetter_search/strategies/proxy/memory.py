@@ -27,5 +27,7 @@ class ProxyMemory(Memory):
     """What the main line was sent last."""
     moves: int = 0
     """How often it was moved since it began."""
+    unanswered: bool = False
+    """Whether they spoke while the job was being started again."""
     restarting: int | None = None
     """``seq`` of the segment that starts it again, until that has begun."""

@@ -57,6 +57,11 @@ class ProxyStrategy(ZeroTuning):
         if bounds(job, "main").highest <= bounds(job, "main").lowest:
             yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
 
+    def decides_on(self, body: Body) -> bool:
+        """Whether this event may lead to a decision: that the main line has begun again, too."""
+        begins = isinstance(body, Acknowledgement) and body.status == "applied"
+        return begins or super().decides_on(body)
+
     def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
         """Return nothing: the trials are on record by themselves."""
         del state, job
@@ -69,10 +74,9 @@ class ProxyStrategy(ZeroTuning):
             return
         if isinstance(body, Registered) and STUDY in body.priors:
             cast(ProxyDecision, decision).heard_before(body.priors[STUDY])
-        if isinstance(body, Acknowledgement) and body.segment == known.restarting:
+        restarted = isinstance(body, Acknowledgement) and body.segment == known.restarting
+        if restarted:
             known.restarting, known.goes_on = None, True
-            if body.status == "applied":
-                memory.main_at = body.position
         if isinstance(body, Acknowledgement) and body.status == "refused":
             memory.main_at = body.position
         if isinstance(body, Rewound):
@@ -82,3 +86,5 @@ class ProxyStrategy(ZeroTuning):
         if isinstance(body, Acknowledgement) and body.status == "applied":
             # Pieces of a watched main line do not forbid it here: whether it pays is judged each time.
             memory.may_start_over = could
+            if restarted:
+                cast(ProxyDecision, decision).restarted(body.position)
