@@ -260,7 +260,7 @@ class Controller(AccessCalls):
                 enough for the proxies that it wants run.
             Conflict: The ``external_id`` belongs to a job with another clock, or base schedule for the same budget.
         """
-        begins = self._begins_with(spec)
+        begins = await self._begins_with(spec, project)
         if validate_only:
             named = spec.recommendation
             if named is not None:
@@ -271,13 +271,18 @@ class Controller(AccessCalls):
         registered = await self._store.write(
             lambda tx: registration.register(tx, spec, project, self._registry, priors, begins)
         )
+        if begins is not None:
+            self._studies.wake()
         if registered.is_new_job and self._options.planning:
             registered = await self._with_first_segments(registered)
         return registered
 
-    def _begins_with(self, spec: JobSpec) -> Begins | None:
-        """Return the experiment that begins with a job, if it wants proxies run."""
-        if spec.proxies is None:
+    async def _begins_with(self, spec: JobSpec, project: str) -> Begins | None:
+        """Return the experiment that begins with a job that is new, if it wants proxies run."""
+        known = spec.proxies is not None and await self._store.read(
+            lambda tx: registration.is_known(tx, spec, project)
+        )
+        if spec.proxies is None or known:
             return None
         return experiment_of(spec, assess(spec, self._registry).facts, self._study_strategies)
 

@@ -303,7 +303,7 @@ class RecommendationRow(Base):
 
 
 class ExperimentRow(Base):
-    """Searches over proxy runs. ``revision`` counts the trials that ended, ``planned`` those that were planned."""
+    """Searches over proxy runs. ``planned`` counts trials, ``revision`` those that ended, and the end itself."""
 
     __tablename__ = "experiments"
     __table_args__ = (

@@ -1,16 +1,18 @@
 """Jobs that take their peak from an experiment: which one, what it says of them, and how they are told."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pacesetter.protocol import ExperimentSpec, JobSpec
 from pacesetter_search.contract import JobFacts, Studied
 from pacesetter_search.strategies.proxy.experiment import begun_with, place_of
 from pacesetter_search.studies import transfer_study
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 
 from pacesetter_service.database.models import ExperimentRow, JobRow
 from pacesetter_service.database.store import Transaction
+from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Refused
 from pacesetter_service.experiments import planning, repository
 from pacesetter_service.experiments.questions import Question, read_results
@@ -31,6 +33,7 @@ class Begins:
 
     spec: ExperimentSpec
     choice: Choice
+    studies: Studies
 
 
 def experiment_of(spec: JobSpec, facts: JobFacts, studies: Studies) -> Begins | None:
@@ -51,7 +54,7 @@ def experiment_of(spec: JobSpec, facts: JobFacts, studies: Studies) -> Begins | 
             hint="say in `proxies` what trials are given: a space with a range of learning rates, steps, and the "
             "strategy's parameters",
         ) from error
-    return Begins(experiment, studies.choose(experiment))
+    return Begins(experiment, studies.choose(experiment), studies)
 
 
 def require_experiment(tx: Transaction, spec: JobSpec, project: str) -> None:
@@ -80,6 +83,7 @@ def link(job: OpenJob, spec: JobSpec, begins: Begins | None) -> None:
         experiment = repository.insert_experiment(
             job.tx, begins.spec, begins.choice, project, job.id
         )
+        planning.advance(job.tx, experiment, begins.studies)
     job.changes["experiment"] = experiment
     body = {"experiment": experiment, "begun": begins is not None}
     job.add_event("listens", body, session=job.session)
@@ -145,8 +149,14 @@ def answer(facts: JobFacts, question: Question, position: int = 0) -> Studied:
 
 
 def tell(tx: Transaction, listener: Listener, said: Studied, registry: Registry) -> bool:
-    """Tell a job's strategy what its proxies say; return whether it was told."""
+    """Tell a job's strategy what its proxies say; return whether it was told.
+
+    Another replica may have told it of these trials, or of later ones, while this one thought.
+    """
     job = lock_job(tx, listener.job)
+    told = tx.execute(select(JobRow.told).where(JobRow.id == job.id)).scalar_one()
+    if told >= listener.question.revision:
+        return False
     tx.execute(update(JobRow).where(JobRow.id == job.id).values(told=listener.question.revision))
     listens = stale_strategy(job, registry) is None and registry.type_of(job.strategy).listens
     if job.status in ENDED or not listens:
@@ -161,12 +171,23 @@ def tell(tx: Transaction, listener: Listener, said: Studied, registry: Registry)
 
 
 def cancel_orphans(tx: Transaction) -> tuple[str, ...]:
-    """Cancel the experiments that began with a job which has ended; return them."""
+    """Cancel the experiments that began with a job which is over; return them.
+
+    One that failed, or fell silent, may be started again: its trials run on for an hour.
+    """
+    now = tx.execute(select(utc_now())).scalar_one()
+    given_up = and_(
+        JobRow.status.in_(("failed", "lost")), JobRow.last_seen_at < now - timedelta(hours=1)
+    )
     rows = tx.execute(
         select(ExperimentRow.id)
         .join(JobRow, JobRow.id == ExperimentRow.job)
-        .where(ExperimentRow.status == "running", JobRow.status.in_(ENDED))
-        .limit(1000)
+        .where(
+            ExperimentRow.status == "running",
+            or_(JobRow.status.in_(("completed", "cancelled")), given_up),
+        )
+        .order_by(ExperimentRow.id)
+        .limit(100)
     )
     found = tuple(rows.scalars())
     for experiment in found:

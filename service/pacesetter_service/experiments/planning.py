@@ -17,6 +17,9 @@ from pacesetter_service.experiments.repository import change_experiment, lock_ex
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import ExperimentStatus
 
+_SAID: dict[str, Any] = {"revision": ExperimentRow.revision + 1}
+"""Whoever listens to an experiment is told that it is over as of a trial that ended."""
+
 AHEAD = 64
 """Trials that a strategy which learns nothing from results keeps queued: what one claim can take."""
 
@@ -114,7 +117,7 @@ def commit(
     )
     if current and not plans and not question.pending:
         over = _over("completed", "its strategy plans no more trials")
-        change_experiment(tx, row.id, **over)
+        change_experiment(tx, row.id, **over, **_SAID)
     elif not current:
         advance(tx, row.id, studies)
     return True
@@ -124,14 +127,15 @@ def fail(tx: Transaction, question: Question, problem: str) -> None:
     """End an experiment whose strategy failed; what runs may finish."""
     row = lock_experiment(tx, question.experiment)
     if row.status == "running" and row.planned == question.planned:
-        change_experiment(tx, row.id, **_failed(tx, row, problem))
+        change_experiment(tx, row.id, **_failed(tx, row, problem), **_SAID)
 
 
 def cancel(tx: Transaction, experiment: str, by: str) -> None:
     """Cancel an experiment: nothing more is claimed, and workers are told to stop. One that is over stays as it is."""
     row = lock_experiment(tx, experiment)
     if row.status == "running":
-        change_experiment(tx, experiment, **_over("cancelled", f"{by} cancelled it"))
+        over = _over("cancelled", f"{by} cancelled it")
+        change_experiment(tx, experiment, **over, **_SAID)
     _plan_no_more(tx, experiment)
     tx.execute(
         update(TrialRow)

@@ -13,6 +13,7 @@ from pacesetter.protocol import (
     Choice,
     Cost,
     ExperimentSpec,
+    Finished,
     JobSpec,
     Lease,
     ProxySearch,
@@ -168,14 +169,14 @@ async def test_a_controller_that_told_nobody_is_followed_by_one_that_does(
     team = Team(await open_controller(REAL))
     job = await team.start(listening())
     run = await team.run_trials()
-    await team.told(job, run)
+    await team.told(job, run, times=2)
     # As if it had been killed before: nobody was told.
     await team.controller._store.write(
         lambda tx: tx.execute(update(JobRow).where(JobRow.id == job.job).values(told=0))
     )
     await team.controller.close()
     team.controller = await open_controller(REAL)
-    await team.told(job, run, times=2)
+    await team.told(job, run, times=3)
 
 
 @ONE_LOOP
@@ -220,17 +221,42 @@ async def test_the_end_of_a_job_ends_the_experiment_that_began_with_it(team: Tea
 
 
 @ONE_LOOP
+async def test_a_job_that_failed_may_be_started_again_and_still_has_its_proxies(team: Team) -> None:
+    job = await team.start(listening())
+    begun = await team.experiment(job)
+    await job.send(Finished(number=job._next(), segment=1, position=60, completed=False))
+    assert (await team.controller.get_job(job.job)).status == "failed"
+    await team.controller.tell_studies()
+    assert (await team.controller.experiments.get(begun)).status == "running"
+
+
+@ONE_LOOP
+async def test_a_job_is_told_that_its_experiment_is_over(team: Team) -> None:
+    job = await team.start(listening())
+    begun = await team.experiment(job)
+    await team.told(job, await team.run_trials())
+
+    async def over() -> bool:
+        return any(one.body["over"] for one in await team.events(job, "studied"))
+
+    await insist(over)
+    assert (await team.controller.experiments.get(begun)).status == "completed"
+
+
+@ONE_LOOP
 async def test_a_session_that_resumes_before_it_was_told_is_told_again(team: Team) -> None:
     job = await team.start(listening())
     run = await team.run_trials()
-    await team.told(job, run)
+    await team.told(
+        job, run, times=2
+    )  # when the last trial ended, and when nothing more was planned
     moves = (await team.decided(job)).count("moves")
     assert moves >= 1
     await job.run(until=120)
     wish = job.spec.model_copy(update={"nonce": "second"})
     again = SimulatedJob(team.controller, wish, position=30, total=STEPS)
     await again.start(project=team.project)
-    await team.told(job, run, times=2)
+    await team.told(job, run, times=3)
     assert (await team.decided(job)).count("moves") > moves
 
 

@@ -75,20 +75,21 @@ class ProxyDecision(Decision):
             self.note("no_study", f"the proxies say nothing yet: {body.problem}", **numbers)
             return
         self._take(body)
-        if memory.aside:
-            memory.chosen, memory.plan = None, 0  # handed back, it goes where they say by then
         if not body.bounded and not body.over and body.sd > UNSURE:
             text = "the best rate is at the end of those that were run so far, and more will come: it waits"
             self.note("waits", text, **numbers)
             return
         memory.unanswered = memory.restarting is not None
+        share = memory.at / self.job.budget.total
+        if memory.aside and share <= self.wanted.move_until:
+            memory.chosen, memory.plan = None, 0  # handed back, it goes where they say by then
         if memory.quiet or memory.aside or memory.unanswered:
             self.note("heard", "the proxies were heard; the main line is not moved now", **numbers)
             return
         if memory.watch not in ("watching", "off") or memory.chosen is None:
             self.note("heard", "the proxies were heard; the main line is not theirs now", **numbers)
             return
-        memory.main_at = body.position
+        memory.main_at = memory.at
         self._reconsider(numbers)
 
     def restarted(self, position: int) -> None:
@@ -139,14 +140,16 @@ class ProxyDecision(Decision):
             text = f"the main line keeps its peak of {2.0**present:.3g}: another would save {saved:.2g} of the log loss"
             self.note("keeps", text, **numbers)
             return
-        memory.goes_on = not self._pays_to_start_over(knowledge, saved, share)
+        memory.void()
+        memory.chosen, memory.plan, memory.moves = best, 0, memory.moves + 1
+        memory.goes_on = not (
+            self._pays_to_start_over(knowledge, saved, share) and self._may_start_over()
+        )
         text = (
             f"{memory.heard.trials if memory.heard else 0} trials put the peak at {2.0**best:.3g} instead of "
             f"{2.0**present:.3g}, which saves {saved:.2g} of the log loss"
         )
         self.note("moves", text, starts_over=not memory.goes_on, **numbers)
-        memory.void()
-        memory.chosen, memory.plan, memory.moves = best, 0, memory.moves + 1
         self._settle("now", knowledge)
 
     def _regret(self, knowledge: Knowledge, log2_lr: float) -> float:
@@ -160,6 +163,20 @@ class ProxyDecision(Decision):
         """
         return self.wanted.start_over and saved * share > self.wanted.margin * knowledge.cost(share)
 
+    def _may_start_over(self) -> bool:
+        """Return whether the job would take a main line from its untrained model."""
+        self.memory.goes_on = False
+        ways = super()._ways("now", Reason(text="a new start"))
+        return any(plan.source == INITIAL for plan in ways)
+
+    def gave_up_restart(self) -> None:
+        """Forget a new start that has not come: what is sent next goes to where the proxies say by now."""
+        memory = self.known
+        if memory.restarting is None:
+            return
+        memory.restarting, memory.goes_on, memory.unanswered = None, True, False
+        memory.chosen, memory.plan = None, 0
+
     # -- the main line --
 
     def _may_probe(self) -> bool:
@@ -167,15 +184,16 @@ class ProxyDecision(Decision):
 
     def _ways(self, when: When, reason: Reason) -> Iterator[SegmentPlan]:
         """Yield ways to run the main line, best first: where it goes on at a higher rate, it rises to it slowly."""
-        memory = self.known
-        if memory.chosen is not None and not plans.starts_over(self.job, memory):
+        memory, ways = self.known, list(super()._ways(when, reason))
+        yield from (plan for plan in ways if plan.source == INITIAL)
+        if memory.chosen is not None:
             policy = shapes.main(self.job, memory.chosen)
             for length in self._ramps():
                 ramped = self._ramped(policy, length)
                 if ramped is not None:
                     plan = main_segment(self.job, memory.main_at, ramped, reason, ORIGIN)
                     yield from plans.accepted(self.job, plan.model_copy(update={"when": when}))
-        yield from super()._ways(when, reason)
+        yield from (plan for plan in ways if plan.source != INITIAL)
 
     def _ramps(self) -> Iterator[int]:
         """Yield how long a rise may take, shortest first: a job is further than it has said, and may refuse one."""

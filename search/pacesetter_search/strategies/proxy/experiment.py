@@ -70,7 +70,12 @@ def rates(job: JobFacts) -> Range:
         middle, octaves = math.log2(field_default(optimizer)), AROUND_FIELD
     else:
         middle, octaves = given, AROUND_GIVEN
-    return Range(low=math.exp2(middle - octaves), high=math.exp2(middle + octaves))
+    try:
+        return Range(low=math.exp2(middle - octaves), high=math.exp2(middle + octaves))
+    except OverflowError as error:
+        raise ValueError(
+            f"the job's peak of 2^{middle:g} leaves no rates around it; give `lr` in the space of its proxies"
+        ) from error
 
 
 def place_of(job: JobFacts, spec: ExperimentSpec, names: Names) -> Place:
@@ -125,12 +130,19 @@ def _horizons(job: JobFacts) -> tuple[int, ...]:
     return found
 
 
+def _fitting(names: Names, space: dict[Name, Parameter]) -> str:
+    """Return the strategy for a space: for one rate and nothing else there is nothing to carry over."""
+    if space.keys() - {names.lr, names.steps}:
+        return "fidelity"
+    return "rungs" if names.steps in space else "gp"
+
+
 def _strategy(
     search: ProxySearch, job: JobFacts, names: Names, space: dict[Name, Parameter]
 ) -> StrategyChoice:
     """Return the strategy that was asked for, else the one that fits the space, told where the job stands."""
     chosen = search.strategy
-    name = chosen.name or ("rungs" if space.keys() <= {names.lr, names.steps} else "fidelity")
+    name = chosen.name or _fitting(names, space)
     parameters = dict(chosen.parameters)
     if name == "fidelity" and "target" not in parameters:
         told: dict[str, float] = {str(each): size for each, size in search.target.items()}

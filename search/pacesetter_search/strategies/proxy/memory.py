@@ -27,6 +27,8 @@ class ProxyMemory(Memory):
     """What the main line was sent last."""
     moves: int = 0
     """How often it was moved since it began."""
+    at: int = 0
+    """Where the main line stands, by what the job said last: what the service says lags behind a new start."""
     unanswered: bool = False
     """Whether they spoke while the job was being started again."""
     restarting: int | None = None

@@ -12,7 +12,7 @@ class ProxyParameters(ZeroTuningParameters):
 
     trust_proxies: float = Field(default=0.9, gt=0.0, le=1.0)
     """Probability that what holds for the proxies holds for the job; else their answer says nothing of it."""
-    move_until: float = Field(default=0.5, gt=0.0, lt=1.0)
+    move_until: float = Field(default=0.6, gt=0.0, lt=1.0)
     """Share of the budget after which the main line is moved no more."""
     start_over: bool = True
     """Whether the job may start again from its untrained model where that pays, within its overhead cap."""

@@ -9,13 +9,14 @@ Nothing is probed in the job, so it needs no rollback and takes no more steps th
 from collections.abc import Iterable
 from typing import ClassVar, cast
 
-from pacesetter.protocol import Acknowledgement
+from pacesetter.protocol import Acknowledgement, FellBack, Measurements, SegmentEnded
 from pacesetter.schedules import Tier
 
 from pacesetter_search.contract import (
     STUDY,
     Body,
     JobFacts,
+    Overridden,
     Parameters,
     Registered,
     Rewound,
@@ -37,7 +38,7 @@ class ProxyStrategy(ZeroTuning):
 
     name: ClassVar[str] = "proxy"
     tier: ClassVar[Tier] = "experimental"
-    needs: ClassVar[str] = "a proxy that workers run, or an experiment"
+    needs: ClassVar[str] = "a proxy that workers run, or an experiment; authority 'steer'"
     listens: ClassVar[bool] = True
     parameters_type: ClassVar[type[Parameters]] = ProxyParameters
     memory_type: ClassVar[type[Memory]] = ProxyMemory
@@ -54,6 +55,8 @@ class ProxyStrategy(ZeroTuning):
                 "the job names no proxies; attach with proxy='module:function' (or a built-in one), or with "
                 "experiment=<id>"
             )
+        if job.authority != "steer":
+            yield f"it moves the main line unasked, which authority {job.authority!r} does not allow; use 'steer'"
         if bounds(job, "main").highest <= bounds(job, "main").lowest:
             yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
 
@@ -74,17 +77,36 @@ class ProxyStrategy(ZeroTuning):
             return
         if isinstance(body, Registered) and STUDY in body.priors:
             cast(ProxyDecision, decision).heard_before(body.priors[STUDY])
-        restarted = isinstance(body, Acknowledgement) and body.segment == known.restarting
-        if restarted:
+        hearing, outcome = cast(ProxyDecision, decision), _of_restart(body, known)
+        if outcome == "applied":
             known.restarting, known.goes_on = None, True
+        elif outcome is not None or isinstance(body, Rewound | Overridden | FellBack):
+            hearing.gave_up_restart()
+        _stand(body, known)
+        if outcome == "refused":
+            # A refusal leads to the next way; those that go on begin at the first.
+            memory.plan = -1
         if isinstance(body, Acknowledgement) and body.status == "refused":
             memory.main_at = body.position
-        if isinstance(body, Rewound):
-            known.restarting, known.goes_on = None, True
         could = memory.may_start_over
         super()._reduce(body, memory, decision)
         if isinstance(body, Acknowledgement) and body.status == "applied":
             # Pieces of a watched main line do not forbid it here: whether it pays is judged each time.
             memory.may_start_over = could
-            if restarted:
-                cast(ProxyDecision, decision).restarted(body.position)
+            if outcome == "applied":
+                hearing.restarted(body.position)
+
+
+def _of_restart(body: Body, memory: ProxyMemory) -> str | None:
+    """Return what became of a new start, if this event says it."""
+    if isinstance(body, Acknowledgement) and body.segment == memory.restarting:
+        return body.status
+    return None
+
+
+def _stand(body: Body, memory: ProxyMemory) -> None:
+    """Note where the main line stands: nothing is probed, so all that a job reports is of that."""
+    if isinstance(body, SegmentEnded):
+        memory.at = body.main_position
+    elif isinstance(body, Measurements | Acknowledgement | FellBack | Rewound | Overridden):
+        memory.at = body.position

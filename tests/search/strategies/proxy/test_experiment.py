@@ -112,6 +112,18 @@ def test_a_job_that_is_too_short_for_rungs_is_told_to_name_their_steps() -> None
     assert begun(ProxySearch(proxy="noop", fixed={"steps": 60}), **short).fixed == {"steps": 60}
 
 
+def test_proxies_of_one_horizon_are_searched_without_rungs() -> None:
+    spec = begun(ProxySearch(proxy="noop", fixed={"steps": 100}))
+    assert spec.strategy.name == "gp"
+    assert plannable(spec) == []
+
+
+def test_a_peak_without_rates_around_it_is_said() -> None:
+    absolute = Schedule(length=STEPS, peak=1e308, unit="absolute")
+    with pytest.raises(ValueError, match="leaves no rates around it"):
+        begun(ProxySearch(proxy="noop"), base=absolute)
+
+
 def test_steps_that_no_trial_has_are_not_asked_for() -> None:
     search = ProxySearch(experiment="exp_1", target={"width": 8})
     spec = ExperimentSpec(

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pacesetter.protocol import Capabilities, ParameterGroup, ProxySearch
+from pacesetter.protocol import (
+    INITIAL,
+    Acknowledgement,
+    Capabilities,
+    Measurements,
+    ParameterGroup,
+    ProxySearch,
+)
 from pacesetter.schedules import Linear, Schedule, Warmup
 from pacesetter_search.contract import STUDY, Body, JobFacts, Overridden, Registered, Studied
 from pacesetter_search.strategies import default_strategy, get_strategy
@@ -139,7 +146,7 @@ def test_a_rate_that_is_right_is_kept() -> None:
     assert codes(run) == ["main", "keeps", "keeps"]
 
 
-def test_proxies_that_speak_in_the_second_half_move_nothing() -> None:
+def test_proxies_that_speak_late_move_nothing() -> None:
     run = job({500: says(BEST)}, given=BEST / 64)
     assert codes(run) == ["main", "too_late"]
 
@@ -234,3 +241,79 @@ def test_a_person_who_steers_is_not_interrupted() -> None:
     assert codes(run)[-1] == "heard"
     (handed_back,) = run.controller.tell(Overridden(active=False, seq=2, position=70))
     assert 0.35 * BEST < handed_back.policy.peak * BEST / 64 < 1.5 * BEST
+
+
+def test_what_is_heard_late_does_not_move_a_job_that_is_handed_back() -> None:
+    strategy = get_strategy("proxy").from_document({})
+    run = SimulatedJob(strategy, facts(BEST / 64), NoisyQuadratic())
+    (first, *_) = run.controller.tell(Registered())
+    run.controller.tell(Overridden(active=True, seq=1, position=600))
+    assert run.controller.tell(says(BEST, 610)) == []
+    (handed_back, *_) = run.controller.tell(Overridden(active=False, seq=2, position=620))
+    assert handed_back.policy.peak == first.policy.peak
+
+
+def test_a_new_start_that_is_refused_goes_on_at_the_new_rate() -> None:
+    strategy = get_strategy("proxy").from_document({"trust": 1.0})
+    run = SimulatedJob(
+        strategy,
+        facts(32 * BEST),
+        NoisyQuadratic(),
+        hears=spoken({100: says(BEST)}),
+        refuse=lambda segment: "NO_CHECKPOINT" if segment.source == INITIAL else None,
+    ).run()
+    assert len(run.main_losses) == TOTAL
+    assert codes(run)[:5] == ["main", "moves", "main", "refused", "main"]
+    assert rates(run, 32 * BEST)[105] < 2.0 * BEST
+
+
+def test_a_job_that_cannot_go_back_rises_slowly_all_the_same() -> None:
+    run = job({100: says(BEST)}, given=BEST / 64, capabilities=Capabilities())
+    moved = next(entry for entry in run.controller.log if entry.code == "moves")
+    assert moved.numbers["starts_over"] is False
+    found = rates(run, BEST / 64)
+    assert found[102] < 0.5 * found[116]
+    assert np.all(np.diff(found[101:116]) > 0.0)
+
+
+def test_a_new_start_that_a_person_forestalls_does_not_leave_the_job_deaf() -> None:
+    strategy = get_strategy("proxy").from_document({"trust": 1.0})
+    run = SimulatedJob(strategy, facts(32 * BEST), NoisyQuadratic())
+    tell = run.controller.tell
+    tell(Registered())
+    tell(
+        Measurements(
+            number=1, segment=1, position=100, columns={"position": [99.0], "step": [100.0]}
+        )
+    )
+    assert tell(says(BEST, 100))[0].source == INITIAL
+    tell(Overridden(active=True, seq=2, position=105))
+    (back, *_) = tell(Overridden(active=False, seq=3, position=110))
+    assert (back.source, back.start) == ("current", 110)
+    assert back.policy.at(130) * 32 * BEST < 2.0 * BEST
+    assert tell(says(BEST, 110)) == []
+    assert codes(run)[-1] == "keeps"
+
+
+def test_what_is_heard_right_after_a_new_start_counts_from_there() -> None:
+    strategy = get_strategy("proxy").from_document({"trust": 1.0})
+    run = SimulatedJob(strategy, facts(32 * BEST), NoisyQuadratic())
+    tell = run.controller.tell
+    tell(Registered())
+    tell(
+        Measurements(
+            number=1, segment=1, position=100, columns={"position": [99.0], "step": [100.0]}
+        )
+    )
+    (again, *_) = tell(says(BEST, 100))
+    tell(Acknowledgement(number=2, segment=again.seq, position=1, status="applied"))
+    # The service has heard of no position since: it says the old one.
+    (moved, *_) = tell(says(BEST / 2, 100, sd=0.2))
+    assert moved.start <= 1
+    assert run.controller.state["lost"] <= 101
+
+
+def test_only_a_job_that_is_steered_can_be_moved() -> None:
+    strategy = get_strategy("proxy").from_document({})
+    (obstacle,) = strategy.obstacles(facts(authority="advise"))
+    assert "authority 'advise' does not allow" in obstacle
