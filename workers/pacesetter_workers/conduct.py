@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from pacesetter.leasing.texts import bounded
 from pacesetter.protocol import Cost, Trial
-from pacesetter.protocol.trials import MAX_ERROR
 
 from pacesetter_workers.errors import ProxyRefused, TrialCancelled, TrialDiverged
 from pacesetter_workers.outcome import Done, Ending, Failed, Outcome, Stopped
@@ -45,12 +45,6 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
     # A sys.exit() in the code of a trial ends that trial, not the worker.
     except (Exception, SystemExit) as error:
         return _failure(error, running)
-
-
-def bounded(text: str) -> str:
-    """Return the end of a text, where the exception of a traceback stands, as a controller takes it."""
-    clean = text.replace("\0", "\\0")
-    return clean if len(clean) <= MAX_ERROR else f"[...]\n{clean[6 - MAX_ERROR :]}"
 
 
 def _failure(error: BaseException, running: RunningTrial | None) -> Failed:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from pacesetter.leasing.calls import Last, TrialCalls
+from pacesetter.leasing.delivery import Delivery
+from pacesetter.leasing.heart import Heart
+from pacesetter.leasing.holding import Held, Holdings
 from pacesetter.protocol import TrialFailure, TrialResult, TrialReturn
 
 from pacesetter_workers import checkpoints
-from pacesetter_workers.calls import Last, TrialCalls
 from pacesetter_workers.claiming import Claiming, ahead
-from pacesetter_workers.delivery import Delivery
 from pacesetter_workers.executors import Ended, Event, Executor, Handle, Reported
-from pacesetter_workers.heart import Heart
-from pacesetter_workers.holding import Held, Holdings
 from pacesetter_workers.outcome import Done, Ending, Failed
 from pacesetter_workers.proxies import BUILT_IN
 from pacesetter_workers.site import Site
