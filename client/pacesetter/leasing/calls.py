@@ -3,8 +3,10 @@
 from pacesetter.protocol import (
     Claim,
     Claimed,
+    ExperimentSpec,
     Heartbeat,
     HeartbeatReply,
+    Incoming,
     Lease,
     Message,
     TrialFailure,
@@ -17,6 +19,24 @@ LEASE_LOST = "LEASE_LOST"
 
 Last = TrialResult | TrialFailure | TrialReturn
 """What ends a lease."""
+
+
+class ExperimentOutline(Incoming):
+    """What of an experiment's spec whoever runs its trials has to know."""
+
+    proxy: str
+
+
+class ExperimentState(Incoming):
+    """Where an experiment stands."""
+
+    id: str
+    status: str
+    """``running`` until it is over."""
+    reason: str = ""
+    """Why it is over."""
+    spec: ExperimentOutline
+
 
 _VERBS: dict[type[Message], str] = {
     TrialResult: "finish",
@@ -31,6 +51,18 @@ class TrialCalls(Calls):
     Every call raises ``Away`` where it is worth trying again, ``Rejected`` where it will never be taken as it is, and
     ``Denied`` where only a person can help (``pacesetter.transport.calls``).
     """
+
+    def create_experiment(self, spec: ExperimentSpec, key: str) -> ExperimentState:
+        """Register an experiment; the same ``key`` and spec twice are one."""
+        headers = {"Idempotency-Key": key}
+        body = spec.model_dump_json(exclude_unset=True).encode()
+        return validated(
+            ExperimentState, self._json("POST", "/v1/experiments", body, headers=headers)
+        )
+
+    def experiment(self, experiment: str) -> ExperimentState:
+        """Return where an experiment stands."""
+        return validated(ExperimentState, self._json("GET", f"/v1/experiments/{experiment}"))
 
     def claim(self, claim: Claim) -> tuple[Lease, ...]:
         """Ask for trials; none where nothing waits that this worker may run."""

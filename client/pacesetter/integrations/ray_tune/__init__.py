@@ -8,5 +8,6 @@ except ImportError as error:
     ) from error
 
 from pacesetter.integrations.ray_tune.callback import PacesetterCallback
+from pacesetter.integrations.ray_tune.searcher import PacesetterSearcher
 
-__all__ = ["PacesetterCallback"]
+__all__ = ["PacesetterCallback", "PacesetterSearcher"]

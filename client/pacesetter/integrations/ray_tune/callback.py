@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.utils import flatten_dict
 
 from pacesetter.errors import ConfigurationError
+from pacesetter.integrations.ray_tune.results import number
 from pacesetter.integrations.ray_tune.trial_job import TrialJob, observed
 from pacesetter.protocol import Target
 from pacesetter.transport.base import Transport
@@ -101,7 +102,7 @@ class PacesetterCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Register the job, if the configuration says at which rate it starts."""
-        lr = _number(flatten_dict(trial.config), self._lr)
+        lr = number(flatten_dict(trial.config), self._lr)
         if lr is not None and trial.trial_id not in self._jobs:
             self._register(trial, lr)
 
@@ -110,10 +111,10 @@ class PacesetterCallback(Callback):
     ) -> None:
         """Report what was measured."""
         flat = flatten_dict(result)
-        step = _number(flat, self._step)
-        lr = _number(flat, self._lr)
+        step = number(flat, self._step)
+        lr = number(flat, self._lr)
         if lr is None:
-            lr = _number(flatten_dict(trial.config), self._lr)
+            lr = number(flatten_dict(trial.config), self._lr)
         if step is None or step < 1 or lr is None:
             self._say_once(
                 f"results of {trial} lack {self._step!r} or {self._lr!r}: they are not reported. Report both, or name "
@@ -122,7 +123,7 @@ class PacesetterCallback(Callback):
             return
         job = self._jobs.get(trial.trial_id) or self._register(trial, lr)
         if job is not None:
-            job.measured(int(step), _number(flat, self._metric), lr)
+            job.measured(int(step), number(flat, self._metric), lr)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -150,7 +151,7 @@ class PacesetterCallback(Callback):
         """Return the job of a trial that begins; None, which is said, where none can be made of it."""
         self._jobs[trial.trial_id] = None
         config = flatten_dict(trial.config)
-        known = _number(flatten_dict(trial.last_result), self._step) if trial.last_result else None
+        known = number(flatten_dict(trial.last_result), self._step) if trial.last_result else None
         tags = {"tune": trial.experiment_dir_name, "trial": trial.trial_id}
         scalars = {name: value for name, value in config.items() if _is_scalar(value)}
         try:
@@ -175,7 +176,7 @@ class PacesetterCallback(Callback):
         source, name = (
             (config, self._steps) if self._steps else (trial.stopping_criterion, self._step)
         )
-        found = _number(source, name)
+        found = number(source, name)
         if found is None or found < 1:
             raise ConfigurationError(
                 f"its configuration says nothing of {self._steps or self._step!r}, the steps of a whole trial; pass "
@@ -203,17 +204,6 @@ class PacesetterCallback(Callback):
         if message not in self._said:
             self._said.add(message)
             logger.warning("%s", message)
-
-
-def _number(values: Mapping[str, Any], name: str) -> float | None:
-    """Return a value as a number; None where it is none, or missing."""
-    value = values.get(name)
-    if value is None or isinstance(value, bool | str):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
 
 
 def _is_scalar(value: Any) -> bool:
