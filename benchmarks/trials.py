@@ -122,6 +122,9 @@ class Unheard:
     def send(self, point: TrialPoint) -> None:
         """Drop it."""
 
+    def alive(self) -> None:
+        pass
+
     def is_cancelled(self) -> bool:
         """Never."""
         return False

@@ -4,6 +4,7 @@ import math
 import random
 import sys
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -84,7 +85,7 @@ def _checked(returned: Any) -> Outcome:
     loss = None if outcome.loss is None else float(outcome.loss)
     metrics = {str(name): float(value) for name, value in outcome.metrics.items()}
     diverged = loss is None or not math.isfinite(loss)
-    return Outcome(loss=None if diverged else loss, metrics=metrics, job=outcome.job)
+    return replace(outcome, loss=None if diverged else loss, metrics=metrics)
 
 
 def _seed(seed: int) -> None:

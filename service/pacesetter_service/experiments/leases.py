@@ -121,7 +121,7 @@ def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None
     values = {
         "status": "done",
         "loss": loss,
-        "metrics": result.metrics,
+        "metrics": repository.measured(result),
         "job": result.job,
         "curve_due_since": case((TrialRow.points_through >= 0, utc_now()), else_=None),
         "step": case((TrialRow.step < result.cost.steps, result.cost.steps), else_=TrialRow.step),
