@@ -5,13 +5,18 @@ import pickle
 import sqlite3
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pacesetter.errors import ConfigurationError, ServiceError
 from pacesetter.integrations.ray_tune import PacesetterSearcher
-from pacesetter.protocol import Range, Target
+from pacesetter.integrations.ray_tune.asking import Asking, NewExperiment
+from pacesetter.leasing.calls import TrialCalls
+from pacesetter.leasing.holding import Held, Holdings
+from pacesetter.protocol import ExperimentSpec, Lease, Range, Target, Trial
+from pacesetter.transport.timing import Timing
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -232,6 +237,41 @@ def test_a_restored_searcher_goes_on_with_the_leases_that_it_had(
     assert [one["loss"] for one in trials] == [2.0, 1.0]
     assert [one["attempts"] for one in trials] == [1, 1]
     assert [one["parameters"]["lr"] for one in trials] == [config["lr"] for config in configs]
+
+
+def test_nothing_is_claimed_before_a_kept_lease_has_been_taken_up_again(
+    controller: ControllerProcess,
+) -> None:
+    connect = partial(TrialCalls, lambda: controller.url, None, Timing())
+    trial = Trial(
+        id="t",
+        experiment="e",
+        number=1,
+        proxy="noop",
+        parameters={},
+        seed=0,
+        attempt=1,
+        progress_seconds=1.0,
+    )
+    kept = Held(Lease(trial=trial, token="token", seconds=60.0))
+    holdings = Holdings()
+    holdings.add(kept)
+    spec = ExperimentSpec(
+        name="one", proxy="tune:kept", space={"lr": Range(low=1, high=2)}, max_trials=1
+    )
+    asking = Asking(connect, holdings, "w", NewExperiment(spec, "key-of-kept"), lambda: None)
+    asking.ask()
+
+    with closing(connect()) as calls:
+        pauses = [asking._round(calls) for _ in range(3)]
+        before = len(asking.claimed)
+        kept.beaten = 1.0
+        asking._round(calls)
+
+    assert (before, len(asking.claimed)) == (0, 1)
+    # It looks again soon: the heartbeat is under way.
+    assert pauses == [0.05] * 3
+    assert asking.experiment is not None
 
 
 def test_two_searches_of_one_name_take_each_their_own_trials(controller: ControllerProcess) -> None:

@@ -25,6 +25,9 @@ from pacesetter_workers.outcome import Failed, Stopped
 from pacesetter_workers.proxies import POPULATIONS
 from pacesetter_workers.site import Site
 
+TUNE_NEEDS = ("fsspec", "pandas", "pyarrow", "requests", "sklearn")
+"""What Ray Tune and its PB2 import: Ray itself is installed with Tune's code and without them."""
+
 _LOST = (
     "Ray lost the process that ran the trial. {error}\nWhere memory ran out: give the trial a smaller width, batch or "
     "context, or the worker fewer slots (--slots)."
@@ -53,7 +56,7 @@ class RayExecutor(Executor):
         cluster: Where they run; closed with this.
     """
 
-    proxies = POPULATIONS if find_spec("ray.tune.schedulers") else ()
+    proxies = POPULATIONS if all(map(find_spec, TUNE_NEEDS)) else ()
 
     def __init__(self, site: Site, slots: int, gpus: float, cluster: Cluster) -> None:
         super().__init__(slots)

@@ -20,7 +20,7 @@ from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.schedulers.pb2 import PB2
 
 from pacesetter_workers import checkpoints
-from pacesetter_workers.errors import ParameterRefused, TrialCancelled, TrialDiverged, WorkerError
+from pacesetter_workers.errors import ProxyRefused, TrialCancelled, TrialDiverged, WorkerError
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.population.member import LOG2_LR, LR, train_member
 from pacesetter_workers.population.order import Order, read_order
@@ -41,14 +41,15 @@ def evolve(proxy: str, trial: RunningTrial) -> Outcome:
     """Train a population of ``proxy``; report the curve of its best member, and return its loss and its schedule.
 
     Raises:
-        ParameterRefused: A parameter cannot be, or the worker's trials do not run on Ray.
+        ParameterRefused: A parameter cannot be.
+        ProxyRefused: The worker's trials do not run on Ray.
         TrialCancelled: Nobody waits for the result any more.
         TrialDiverged: Every member did.
         WorkerError: No member ran to its end.
     """
     order = read_order(proxy, trial.parameters, trial.seed)
     if not ray.is_initialized():
-        raise ParameterRefused(
+        raise ProxyRefused(
             "a population is trained by Ray Tune, and this worker runs its trials elsewhere; start it with "
             "--executor ray"
         )
@@ -64,8 +65,9 @@ def evolve(proxy: str, trial: RunningTrial) -> Outcome:
 
 
 def _fit(order: Order, trial: RunningTrial, folder: Path) -> tune.ResultGrid:
-    # Tune writes a log of every member else, and prints a table of them.
+    # Tune writes a log of every member else, prints a table of them, and tells of every copy.
     os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", RAY_AIR_NEW_OUTPUT="0")
+    logging.getLogger("ray.tune").setLevel(logging.WARNING)
     trainable = tune.with_parameters(train_member, order=order, data=trial.data)
     return tune.Tuner(
         tune.with_resources(trainable, tune.PlacementGroupFactory([{"memory": MEMBER_BYTES}])),

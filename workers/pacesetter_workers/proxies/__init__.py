@@ -32,9 +32,12 @@ def resolve(name: str, allow: Sequence[str]) -> Proxy:
         ProxyRefused: It is unknown, not allowed, or not a function. What its module raises comes out as it is.
     """
     if name in POPULATIONS:
-        # Only now: it needs Ray.
-        from pacesetter_workers.population.evolving import evolve
-
+        try:
+            from pacesetter_workers.population.evolving import evolve
+        except ImportError as error:
+            raise ProxyRefused(
+                f'{name!r} is trained by Ray Tune, which this worker does not have ({error}): pip install "ray[tune]"'
+            ) from None
         return partial(evolve, name.removeprefix(POPULATION))
     if name not in BUILT_IN and ":" not in name:
         raise ProxyRefused(
