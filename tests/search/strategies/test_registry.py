@@ -23,6 +23,7 @@ def test_every_name_leads_to_the_strategy_of_that_name() -> None:
         "hypergradient",
         "law",
         "manual",
+        "proxy",
         "refinement",
         "snr",
         "wsd_branch",
