@@ -195,7 +195,7 @@ def test_workers_with_ray_alone_take_a_population_and_its_schedule_is_in_the_tri
     [trial] = fleet.ended(experiment, 1, 280.0)
 
     assert (trial["status"], trial["worker"], trial["error"]) == ("done", "ray", "")
-    assert trial["cost"]["steps"] == 3 * 40
+    assert (trial["step"], trial["cost"]["steps"]) == (40, 3 * 40)
     schedule = parse_schedule(trial["schedule"])
     columns = fleet.controller.get(f"/v1/trials/{trial['id']}")["columns"]
     assert columns["step"] == [float(step) for step in range(1, 41)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from ray.tune.search import Searcher
@@ -18,7 +18,7 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.integrations.ray_tune.asking import PREFIX, NewExperiment, Wanted
 from pacesetter.integrations.ray_tune.book import TrialBook, read_entries
 from pacesetter.integrations.ray_tune.results import Reading
-from pacesetter.integrations.ray_tune.space import flat, has_domains, nested, split_space
+from pacesetter.integrations.ray_tune.space import has_domains, nested, plain, split_space
 from pacesetter.leasing.calls import TrialCalls
 from pacesetter.protocol import ExperimentSpec, Parameter, StrategyChoice, Target, Value
 from pacesetter.transport.opening import find_service
@@ -131,7 +131,8 @@ class PacesetterSearcher(Searcher):
         self._id = experiment
         # Its own, so that no other search claims its trials, and registered once however often it is tried.
         self._key = secrets.token_hex(8)
-        self._config: dict[str, Any] = {}
+        self._spec: ExperimentSpec | None = None
+        self._fixed: dict[str, Value] = {}
         self._kept: dict[str, Any] = {"trials": {}}
         self._book: TrialBook | None = None
 
@@ -152,11 +153,11 @@ class PacesetterSearcher(Searcher):
         samples = spec.get("num_samples") or 0
         if self._search.max_trials is None and samples > 0:
             self._search = replace(self._search, max_trials=samples)
-        self._config = config
         if self._id is not None or self._search.space:
+            self._fixed = plain(config)
             return not has_domains(config)
-        space, fixed = split_space(config)
-        self._search = replace(self._search, space=space, fixed=fixed)
+        space, self._fixed = split_space(config)
+        self._search = replace(self._search, space=space, fixed=self._fixed)
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -177,7 +178,7 @@ class PacesetterSearcher(Searcher):
         trial = None if self._book is None else self._book.running(trial_id)
         if self._book is None or trial is None:
             return
-        config = {**flat(self._config), **trial.parameters}
+        config = {**self._fixed, **trial.parameters}
         self._book.note(trial_id, self._reading.read(result, config, *self._objective()))
 
     def on_trial_complete(
@@ -202,6 +203,11 @@ class PacesetterSearcher(Searcher):
         self.close()
         document = json.loads(Path(checkpoint_path).read_text())
         self._id, self._key, self._kept = document["experiment"], document["key"], document
+        # A run that is restored is not told them again.
+        self._metric, self._mode = document["objective"]
+        self._fixed = document["fixed"]
+        if document["spec"] is not None:
+            self._spec = ExperimentSpec.model_validate(document["spec"])
         if document["trials"]:
             # Their leases are running out.
             self._open()
@@ -222,8 +228,10 @@ class PacesetterSearcher(Searcher):
         _, locate = find_service(self._url)
         token = self._token or os.environ.get("PACESETTER_TOKEN") or None
         connect = partial(TrialCalls, locate, token, Timing())
-        proxy = f"{PREFIX}{re.sub('[^A-Za-z0-9_]', '_', self._search.name)[:100]}_{self._key}"
-        wanted: Wanted = self._id or NewExperiment(self._search.experiment(proxy), self._key)
+        if self._id is None and self._spec is None:
+            proxy = f"{PREFIX}{re.sub('[^A-Za-z0-9_]', '_', self._search.name)[:100]}_{self._key}"
+            self._spec = self._search.experiment(proxy)
+        wanted: Wanted = self._id or NewExperiment(cast(ExperimentSpec, self._spec), self._key)
         worker = f"{socket.gethostname()[:100]}-{os.getpid()}-{self._key}"
         self._book = TrialBook(connect, worker, wanted, read_entries(self._kept))
         return self._book
@@ -238,4 +246,12 @@ class PacesetterSearcher(Searcher):
 
     def _state(self) -> dict[str, Any]:
         kept = self._kept if self._book is None else self._book.document()
-        return {**kept, "experiment": self.experiment, "key": self._key}
+        spec = None if self._spec is None else self._spec.model_dump_json(exclude_unset=True)
+        return {
+            "trials": kept["trials"],
+            "experiment": self.experiment,
+            "key": self._key,
+            "objective": (self._metric, self._mode),
+            "fixed": self._fixed,
+            "spec": None if spec is None else json.loads(spec),
+        }

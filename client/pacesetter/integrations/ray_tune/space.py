@@ -31,8 +31,12 @@ def split_space(config: Mapping[str, Any]) -> tuple[dict[str, Parameter], dict[s
     """
     named = flat(config)
     space = {name: _searched(name, value) for name, value in named.items() if _is_open(name, value)}
-    fixed = {name: value for name, value in named.items() if _is_plain(value)}
-    return space, fixed
+    return space, plain(config)
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the numbers and texts of a configuration."""
+    return {name: value for name, value in flat(config).items() if _is_plain(value)}
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
