@@ -29,6 +29,10 @@ LEAST_GAIN = 0.002
 MOST_MOVES = 8
 """Moves after which the main line stays as it is."""
 
+UNSURE = 1.0
+"""Octaves of sd above which rates whose best one is at their end are waited out: a first sweep of which a part has
+ended, as a rule."""
+
 SUREST = 0.05
 """Octaves of sd below which no answer is believed: half a step of the grid of rates."""
 
@@ -73,8 +77,8 @@ class ProxyDecision(Decision):
         self._take(body)
         if memory.aside:
             memory.chosen, memory.plan = None, 0  # handed back, it goes where they say by then
-        if not body.bounded and not body.over:
-            text = "the best rate is at the end of those that were run so far: the main line waits for more"
+        if not body.bounded and not body.over and body.sd > UNSURE:
+            text = "the best rate is at the end of those that were run so far, and more will come: it waits"
             self.note("waits", text, **numbers)
             return
         memory.unanswered = memory.restarting is not None
