@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -239,8 +240,9 @@ def test_a_restored_searcher_goes_on_with_the_leases_that_it_had(
     assert [one["parameters"]["lr"] for one in trials] == [config["lr"] for config in configs]
 
 
-def test_nothing_is_claimed_before_a_kept_lease_has_been_taken_up_again(
-    controller: ControllerProcess,
+@pytest.mark.parametrize("silent_for", [None, 31.0])
+def test_nothing_is_claimed_before_a_lease_that_may_have_run_out_is_taken_up_again(
+    controller: ControllerProcess, silent_for: float | None
 ) -> None:
     connect = partial(TrialCalls, lambda: controller.url, None, Timing())
     trial = Trial(
@@ -254,18 +256,23 @@ def test_nothing_is_claimed_before_a_kept_lease_has_been_taken_up_again(
         progress_seconds=1.0,
     )
     kept = Held(Lease(trial=trial, token="token", seconds=60.0))
+    if silent_for is not None:
+        kept.beaten = monotonic() - silent_for
     holdings = Holdings()
     holdings.add(kept)
     spec = ExperimentSpec(
-        name="one", proxy="tune:kept", space={"lr": Range(low=1, high=2)}, max_trials=1
+        name="one",
+        proxy=f"tune:kept_{silent_for is None}",
+        space={"lr": Range(low=1, high=2)},
+        max_trials=1,
     )
-    asking = Asking(connect, holdings, "w", NewExperiment(spec, "key-of-kept"), lambda: None)
+    asking = Asking(connect, holdings, "w", NewExperiment(spec, f"key-{silent_for}"), lambda: None)
     asking.ask()
 
     with closing(connect()) as calls:
         pauses = [asking._round(calls) for _ in range(3)]
         before = len(asking.claimed)
-        kept.beaten = 1.0
+        kept.beaten = monotonic()
         asking._round(calls)
 
     assert (before, len(asking.claimed)) == (0, 1)

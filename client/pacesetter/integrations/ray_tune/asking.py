@@ -77,8 +77,9 @@ class Asking(Talking):
 
     def _round(self, calls: TrialCalls) -> float:
         state = self._state = self._state or self._found(calls)
-        # A lease that was kept on disk may have run out: its first heartbeat takes it up again, before a claim does.
-        if any(not held.beaten and not held.lost for held in self._holdings.all()):
+        # One that was kept on disk, or held while the service was away, may have run out: a claim would begin it anew,
+        # where its next heartbeat takes it up again.
+        if any(_may_have_run_out(held) for held in self._holdings.all()):
             return POLL_SECONDS / 10.0
         if state is None or not self._hungry:
             return 3600.0
@@ -121,3 +122,10 @@ class Asking(Talking):
         self.claimed.append(held)
         self._tell()
         return True
+
+
+def _may_have_run_out(held: Held) -> bool:
+    """Return whether a lease was not heard to hold for half of its life: two heartbeats that did not arrive."""
+    return not held.lost and (
+        not held.beaten or monotonic() - held.beaten > held.lease.seconds / 2.0
+    )
