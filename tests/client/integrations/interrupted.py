@@ -7,7 +7,7 @@ from pathlib import Path
 from pacesetter_workers.executors.cluster import Cluster, use_own_token
 
 use_own_token()
-os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_GLOBAL_CHECKPOINT_S="0")
+os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_GLOBAL_CHECKPOINT_S="1")
 
 
 def main(url: str, folder: Path) -> None:

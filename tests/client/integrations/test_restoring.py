@@ -1,5 +1,6 @@
 """A run of Tune whose process is killed, and goes on by ``Tuner.restore``."""
 
+import json
 import os
 import signal
 import subprocess
@@ -40,9 +41,21 @@ def test_a_restored_run_goes_on_with_the_trials_that_it_held(
         files = (tmp_path / "run").glob("searcher-state-*.pkl")
         return any(file.read_text().count('"lease"') == 2 for file in files)
 
+    def caught_whole() -> bool:
+        """Stop the run, and let it go on where it was just writing: Tune's own state is not replaced at once."""
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            for state in (tmp_path / "run").glob("experiment_state-*.json"):
+                json.loads(state.read_text())
+        except ValueError:
+            os.kill(first.pid, signal.SIGCONT)
+            return False
+        return True
+
     try:
         eventually(lambda: [one["step"] for one in trials()] == [2, 2], "two trials at step 2")
         eventually(kept, "both of them in what Tune keeps")
+        eventually(caught_whole, "a moment at which Tune does not write")
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
