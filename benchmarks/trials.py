@@ -24,9 +24,9 @@ from typing import Any
 
 import httpx
 import psutil
+from pacesetter.leasing.calls import TrialCalls
 from pacesetter.protocol import Trial, TrialPoint, Value
 from pacesetter.transport.timing import Timing
-from pacesetter_workers.calls import TrialCalls
 from pacesetter_workers.cli import open_executor
 from pacesetter_workers.executors.cluster import Cluster
 from pacesetter_workers.executors.process import PINNED
@@ -121,6 +121,9 @@ class Unheard:
 
     def send(self, point: TrialPoint) -> None:
         """Drop it."""
+
+    def alive(self) -> None:
+        pass
 
     def is_cancelled(self) -> bool:
         """Never."""

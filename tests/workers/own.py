@@ -54,6 +54,15 @@ def silent(trial: RunningTrial) -> Outcome:
     return Outcome(loss=float(trial.attempt))
 
 
+def thinks(trial: RunningTrial) -> Outcome:
+    """Says for six seconds after its first report that it gets on; returns its attempt."""
+    trial.report(1, loss=1.0)
+    for _ in range(60):
+        time.sleep(0.1)
+        trial.alive()
+    return Outcome(loss=float(trial.attempt))
+
+
 def killed(trial: RunningTrial) -> Outcome:
     """Ends as the system's out-of-memory killer would end it, at its first attempt."""
     trial.report(1, loss=1.0)

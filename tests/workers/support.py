@@ -44,6 +44,9 @@ class Recorded:
     def send(self, point: TrialPoint) -> None:
         self.points.append(point)
 
+    def alive(self) -> None:
+        pass
+
     def is_cancelled(self) -> bool:
         return self._cancel_at is not None and self.points[-1].step >= self._cancel_at
 

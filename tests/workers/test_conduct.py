@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pacesetter.leasing.texts import bounded
 from pacesetter.protocol import TrialPoint
-from pacesetter_workers.conduct import bounded, conduct
+from pacesetter_workers.conduct import conduct
 from pacesetter_workers.errors import ReportRefused
 from pacesetter_workers.outcome import Done, Failed, Outcome, Stopped
 from pacesetter_workers.proxies import BUILT_IN, resolve

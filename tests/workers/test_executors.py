@@ -11,13 +11,13 @@ import pytest
 from pacesetter.protocol import TrialPoint
 from pacesetter_workers.cli import open_executor
 from pacesetter_workers.errors import WorkerUnusable
-from pacesetter_workers.executors import Ended, Event, Executor, Reported, Started
+from pacesetter_workers.executors import Alive, Ended, Event, Executor, Reported, Started
 from pacesetter_workers.outcome import Done, Failed, Outcome, Stopped
 from pacesetter_workers.site import Site
 
 from tests.workers.support import a_trial, allowing, finish, until
 
-OWN_CODE = ("quadratic", "broken", "silent", "killed", "vanishes", "swallows")
+OWN_CODE = ("quadratic", "broken", "silent", "killed", "vanishes", "swallows", "thinks")
 KINDS = ("inline", "process", "ray")
 Open = Callable[[str], Executor]
 
@@ -87,6 +87,17 @@ def test_a_trial_is_told_of_from_its_start_to_its_end_in_order(executor: Executo
     assert isinstance(last.ending, Done)
     assert last.ending.outcome == Outcome(loss=0.0625)
     assert executor.free == 1
+
+
+def test_a_trial_that_has_nothing_to_report_is_told_to_get_on(executor: Executor) -> None:
+    handle = executor.submit(a_trial("thinks"))
+    events = until(executor, lambda seen: Alive(handle) in seen)
+    executor.kill(handle)
+    until(executor, ended)
+
+    assert [
+        point.step for event in events if isinstance(event, Reported) for point in event.points
+    ] == [1]
 
 
 def test_an_exception_ends_a_trial_and_the_slot_takes_the_next(executor: Executor) -> None:

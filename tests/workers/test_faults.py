@@ -131,3 +131,12 @@ def test_a_worker_whose_lease_ran_out_changes_nothing(fleet: Fleet) -> None:
 
     assert (trial["worker"], trial["attempts"]) == ("second", 2)
     assert after == trial
+
+
+def test_a_trial_that_says_that_it_gets_on_is_waited_for(fleet: Fleet) -> None:
+    experiment = fleet.experiment("thinks", 1, progress_seconds=2.0)
+    fleet.worker("only", *ONE_SLOT, *allow("thinks"))
+
+    [trial] = fleet.ended(experiment, 1)
+
+    assert (trial["status"], trial["attempts"], trial["loss"]) == ("done", 1, 1.0)

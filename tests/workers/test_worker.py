@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pacesetter.leasing.calls import TrialCalls
 from pacesetter.protocol import Heartbeat, HeartbeatReply, Lease, Message, TrialReturn
+from pacesetter.transport.calls import Denied
 from pacesetter.transport.timing import Timing
-from pacesetter_workers.calls import TrialCalls
 from pacesetter_workers.cli import open_executor
-from pacesetter_workers.errors import WorkerError
 from pacesetter_workers.site import Site
 from pacesetter_workers.worker import Patience, Worker
 
@@ -92,7 +92,7 @@ def test_a_reply_of_another_version_says_so(tmp_path: Path) -> None:
     )
     lease = Lease(trial=a_trial("noop"), token="token-1", seconds=60.0)
 
-    with pytest.raises(WorkerError, match=r"no HeartbeatReply .* matching versions"):
+    with pytest.raises(Denied, match=r"not a HeartbeatReply: .* matching versions"):
         calls.heartbeat(lease.trial.id, Heartbeat(token=lease.token))
     calls.close()
 

@@ -7,12 +7,11 @@ import random
 from collections.abc import Callable
 from time import monotonic
 
+from pacesetter.leasing.calls import TrialCalls
+from pacesetter.leasing.holding import Held, Holdings
+from pacesetter.leasing.threads import Talking
 from pacesetter.protocol import Claim, Lease
 from pacesetter.protocol.trials import MAX_CLAIM
-
-from pacesetter_workers.calls import TrialCalls
-from pacesetter_workers.holding import Held, Holdings
-from pacesetter_workers.threads import Talking
 
 logger = logging.getLogger(__name__)
 

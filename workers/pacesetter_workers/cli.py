@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 
 from pacesetter.errors import PacesetterError
+from pacesetter.leasing.calls import TrialCalls
 from pacesetter.transport.opening import DEFAULT_DIRECTORY, find_service
 from pacesetter.transport.timing import Timing
 from pydantic import ValidationError
 
-from pacesetter_workers.calls import TrialCalls
 from pacesetter_workers.errors import WorkerUnusable
 from pacesetter_workers.executors import Executor
 from pacesetter_workers.executors.cluster import Cluster

@@ -4,13 +4,14 @@ import math
 import random
 import sys
 import traceback
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from pacesetter.leasing.texts import bounded
 from pacesetter.protocol import Cost, Trial
-from pacesetter.protocol.trials import MAX_ERROR
 
 from pacesetter_workers.errors import ProxyRefused, TrialCancelled, TrialDiverged
 from pacesetter_workers.outcome import Done, Ending, Failed, Outcome, Stopped
@@ -45,12 +46,6 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
     # A sys.exit() in the code of a trial ends that trial, not the worker.
     except (Exception, SystemExit) as error:
         return _failure(error, running)
-
-
-def bounded(text: str) -> str:
-    """Return the end of a text, where the exception of a traceback stands, as a controller takes it."""
-    clean = text.replace("\0", "\\0")
-    return clean if len(clean) <= MAX_ERROR else f"[...]\n{clean[6 - MAX_ERROR :]}"
 
 
 def _failure(error: BaseException, running: RunningTrial | None) -> Failed:
@@ -90,7 +85,7 @@ def _checked(returned: Any) -> Outcome:
     loss = None if outcome.loss is None else float(outcome.loss)
     metrics = {str(name): float(value) for name, value in outcome.metrics.items()}
     diverged = loss is None or not math.isfinite(loss)
-    return Outcome(loss=None if diverged else loss, metrics=metrics, job=outcome.job)
+    return replace(outcome, loss=None if diverged else loss, metrics=metrics)
 
 
 def _seed(seed: int) -> None:

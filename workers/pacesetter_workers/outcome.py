@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pacesetter.protocol import Cost
+from pacesetter.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     job: str | None = None
     """Id of the job that it ran as, where it registered one."""
+    schedule: Schedule | None = None
+    """What it found to run, where it searched for one."""
 
 
 @dataclass(frozen=True, slots=True)

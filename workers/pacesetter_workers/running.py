@@ -27,6 +27,10 @@ class Channel(Protocol):
         """Hand a measurement over."""
         ...
 
+    def alive(self) -> None:
+        """Say that the trial gets on, though there is nothing to report."""
+        ...
+
     def is_cancelled(self) -> bool:
         """Return whether nobody waits for the result any more."""
         ...
@@ -60,11 +64,14 @@ class RunningTrial:
         self._flops = 0.0
         self._earlier_seconds = 0.0
         self._kept = Cost()
+        self._spent: Cost | None = None
         self._began = time.monotonic()
 
     @property
     def cost(self) -> Cost:
         """What it took so far, with what earlier attempts spent up to the checkpoint that this one went on from."""
+        if self._spent is not None:
+            return self._spent
         return Cost(
             steps=self._step or 0,
             tokens=self._tokens,
@@ -118,6 +125,19 @@ class RunningTrial:
             raise TrialCancelled
         if not math.isfinite(value):
             raise TrialDiverged
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more: end soon, by raising ``TrialCancelled``."""
+        return self._channel.is_cancelled()
+
+    def alive(self) -> None:
+        """Say that the trial gets on where there is nothing to report yet: its worker goes on waiting for a step."""
+        self._channel.alive()
+
+    def spent(self, cost: Cost) -> None:
+        """Say what the trial took so far, where reports do not tell it: several trainings may make one curve."""
+        self._spent = cost
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep a state, at once and whole, in place of the one before: a later attempt goes on from it.

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from pacesetter.leasing.calls import Last, TrialCalls
+from pacesetter.leasing.delivery import Delivery
+from pacesetter.leasing.heart import Heart
+from pacesetter.leasing.holding import Held, Holdings
 from pacesetter.protocol import TrialFailure, TrialResult, TrialReturn
 
 from pacesetter_workers import checkpoints
-from pacesetter_workers.calls import Last, TrialCalls
 from pacesetter_workers.claiming import Claiming, ahead
-from pacesetter_workers.delivery import Delivery
-from pacesetter_workers.executors import Ended, Event, Executor, Handle, Reported
-from pacesetter_workers.heart import Heart
-from pacesetter_workers.holding import Held, Holdings
+from pacesetter_workers.executors import Alive, Ended, Event, Executor, Handle, Reported
 from pacesetter_workers.outcome import Done, Ending, Failed
 from pacesetter_workers.proxies import BUILT_IN
 from pacesetter_workers.site import Site
@@ -88,7 +88,7 @@ class Worker:
         self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
         self._patience = patience or Patience()
         self._holdings = Holdings()
-        proxies = (*BUILT_IN, *site.allow)
+        proxies = (*BUILT_IN, *executor.proxies, *site.allow)
         self._heart = Heart(connect, self._holdings)
         self._delivery = Delivery(connect, self._holdings)
         self._claiming = Claiming(
@@ -152,6 +152,8 @@ class Worker:
             self._holdings.note(run.held, event.points)
             if run.held.step > before:
                 run.rose = now
+        elif isinstance(event, Alive):
+            run.rose = max(run.rose, now)
         else:
             run.began, run.rose = now, now + BEGIN_SECONDS
 
@@ -238,6 +240,7 @@ def _result(held: Held, done: Done) -> Last:
             metrics=dict(outcome.metrics),
             cost=done.cost,
             job=outcome.job,
+            schedule=outcome.schedule,
         )
     except ValueError as error:
         # A name that is too long, say: the code of the trial is to be told, and only it can be.

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pacesetter.protocol.base import Incoming, Message, Name
 from pacesetter.protocol.experiments import Proxy, Value
+from pacesetter.schedules import Schedule
 
 TrialStatus = Literal["queued", "leased", "done", "failed", "cancelled"]
 
@@ -125,6 +126,8 @@ class TrialResult(Message):
     cost: Cost = Cost()
     job: Name | None = None
     """Id of the job that it ran as, where it registered one."""
+    schedule: Schedule | None = None
+    """What it found to run, where it searched for one."""
 
 
 class TrialFailure(Message):

@@ -89,7 +89,7 @@ class Calls:
         headers = {"Idempotency-Key": str(spec["nonce"])}
         document = self._json("POST", "/v1/jobs", json.dumps(spec).encode(), headers=headers)
         arrivals = read_segments(document.pop("segments", []))
-        registration = _validated(Registration, document)
+        registration = validated(Registration, document)
         readable = tuple(one for one in arrivals if isinstance(one, Segment))
         unreadable = [one for one in arrivals if isinstance(one, UnreadableSegment)]
         return registration.model_copy(update={"segments": readable}), unreadable
@@ -97,13 +97,13 @@ class Calls:
     def recommend(self, question: dict[str, Any]) -> Recommendation:
         """Ask what to run."""
         document = self._json("POST", "/v1/recommendations", json.dumps(question).encode())
-        return _validated(Recommendation, document)
+        return validated(Recommendation, document)
 
     def report(self, job: str, token: str | None, body: bytes) -> tuple[ReportReply, list[Arrival]]:
         """Send a report; return the reply and the segments it carried."""
         document = self._json("POST", f"/v1/jobs/{job}/reports", body, token=token)
         arrivals = read_segments(document.pop("segments", []))
-        return _validated(ReportReply, document), arrivals
+        return validated(ReportReply, document), arrivals
 
     def poll(
         self, job: str, session: str, token: str | None, after: int
@@ -116,7 +116,7 @@ class Calls:
         )
         document = self._json("GET", path, token=token, timeout=timeout)
         arrivals = read_segments(document.pop("segments", []))
-        return _validated(SegmentPage, document), arrivals
+        return validated(SegmentPage, document), arrivals
 
     def upload_curve(self, body: bytes, key: str) -> dict[str, Any]:
         """Send a curve; the same ``key`` and body twice are one upload."""
@@ -226,7 +226,12 @@ def _read_segment(document: Any) -> Arrival | None:
         return UnreadableSegment(seq, after, f"this client cannot read the segment: {what}"[:1000])
 
 
-def _validated(model: type[Reply], document: dict[str, Any]) -> Reply:
+def validated(model: type[Reply], document: dict[str, Any]) -> Reply:
+    """Return a reply as what it is to be.
+
+    Raises:
+        Denied: It is something else.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as error:

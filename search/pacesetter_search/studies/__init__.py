@@ -18,6 +18,7 @@ _STRATEGIES = {
     "fidelity": "pacesetter_search.studies.fidelity:Fidelity",
     "gp": "pacesetter_search.studies.gp:GaussianProcessSearch",
     "grid": "pacesetter_search.studies.grid:Grid",
+    "population": "pacesetter_search.studies.population:Population",
     "random": "pacesetter_search.studies.random_search:RandomSearch",
     "rungs": "pacesetter_search.studies.rungs:Rungs",
 }

@@ -6,7 +6,8 @@ hidden randomness: the same trials and seed give the same plans, in whatever ord
 Obligations of a strategy, which :class:`StudyStrategy` keeps for all of them where it can:
 
 * At most ``most`` plans at once, ``max_trials`` of them in all, and none once ``max_flops`` are spent.
-* A plan has a value of the space for every name of the space, and none besides.
+* A plan has a value of the space for every name of the space, and none besides. A strategy that ``searches_inside`` of
+  its trial tells that one the space instead.
 * A diverged trial is a result (``loss`` None); a failed one says nothing, counts as a trial, and is not repeated.
 * No plan while something is pending means: wait for that. No plan with nothing pending: the experiment is over.
 """
@@ -110,6 +111,7 @@ class StudyStrategy(ABC):
         name: The word users write.
         slow: True if a plan may take more than a few milliseconds, or depends on what ended: then it is made outside of
             any transaction, and no further ahead than there are workers.
+        searches_inside: True if its trial is a search of its own: there is no point of the space that it was run at.
         tier: How well proven it is.
         needs: What an experiment has to have for it, in a few words.
     """
@@ -118,6 +120,7 @@ class StudyStrategy(ABC):
     tier: ClassVar[Tier] = "experimental"
     needs: ClassVar[str] = "nothing"
     slow: ClassVar[bool] = False
+    searches_inside: ClassVar[bool] = False
     parameters_type: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, parameters: Parameters) -> None:

@@ -183,6 +183,10 @@ def sweep(spec: ExperimentSpec, finished: Sequence[Finished], names: Names) -> S
             does and is no number above 0, or are of too many cells.
     """
     _comparable(spec, finished, names)
+    if any(names.lr not in one.parameters for one in finished):
+        raise ValueError(
+            f"trials have no {names.lr!r}: each was a search of its own, whose schedule is in its result"
+        )
     cells = by_cell(finished, names)
     if len(cells) > MOST_CELLS:
         raise ValueError(

@@ -121,14 +121,20 @@ def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None
     values = {
         "status": "done",
         "loss": loss,
-        "metrics": result.metrics,
+        "metrics": repository.measured(result),
         "job": result.job,
         "curve_due_since": case((TrialRow.points_through >= 0, utc_now()), else_=None),
-        "step": case((TrialRow.step < result.cost.steps, result.cost.steps), else_=TrialRow.step),
+        "step": _furthest(result),
     }
     if result.job is not None:
         values["curve_due_since"] = None  # the job's own curve is the same run
     return _end(tx, trial, result.token, project, values, result.cost, repeated=("done",))
+
+
+def _furthest(result: TrialResult) -> Any:
+    """Return the furthest step: points tell it where there are any, as a trial may count the steps of several runs."""
+    silent = and_(TrialRow.points_through < 0, TrialRow.step < result.cost.steps)
+    return case((silent, result.cost.steps), else_=TrialRow.step)
 
 
 def fail(tx: Transaction, trial: str, failure: TrialFailure, project: str | None) -> Ended | None:

@@ -39,16 +39,25 @@ class Question:
         plans = tuple(
             strategy.plan(self.spec, self.finished, self.pending, self.most, self.spec.seed)
         )
-        check_plans(self.spec, plans, self.most)
+        check_plans(self.spec, plans, self.most, points=not strategy.searches_inside)
         return plans
 
 
-def check_plans(spec: ExperimentSpec, plans: Sequence[TrialPlan], most: int) -> None:
-    """Raise ValueError if a strategy asks for more than it was asked for, or for what is not in the space."""
+def check_plans(
+    spec: ExperimentSpec, plans: Sequence[TrialPlan], most: int, *, points: bool = True
+) -> None:
+    """Raise ValueError if a strategy asks for more than it was asked for, or for what is not in the space.
+
+    Args:
+        spec: The experiment.
+        plans: What the strategy answered.
+        most: How many were wanted.
+        points: Whether each trial is a point of the space; one that is a search of its own is told the space instead.
+    """
     if len(plans) > most:
         raise ValueError(f"it planned {len(plans)} trials, and {most} were wanted")
     for plan in plans:
-        if plan.parameters.keys() != spec.space.keys():
+        if points and plan.parameters.keys() != spec.space.keys():
             raise ValueError(
                 f"it planned values for {sorted(plan.parameters)}, and the space has {sorted(spec.space)}"
             )

@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from pacesetter.protocol import Cost, ExperimentSpec, TrialPlan, TrialStatus
+from pacesetter.protocol import Cost, ExperimentSpec, TrialPlan, TrialResult, TrialStatus
+from pacesetter.schedules import Schedule
+from pydantic import JsonValue
 from sqlalchemy import Float, and_, case, cast, func, select, update
 
 from pacesetter_service.database.models import ExperimentRow, TrialRow
@@ -206,15 +208,22 @@ def counts_of(tx: Transaction, experiments: Sequence[str]) -> dict[str, tuple[Tr
     return found
 
 
+_SCHEDULE = ""
+"""Where a schedule stands among metrics, none of which has an empty name."""
+
+
 def trial_view(row: Any, spec: ExperimentSpec) -> TrialView:
     """Return a trial of an experiment with this spec."""
+    found = dict(row.metrics or {})
+    schedule = found.pop(_SCHEDULE, None)
     return TrialView(
         **{name: getattr(row, name) for name in _SAME},
         parameters={**spec.fixed, **row.parameters},
         seed=trial_seed(spec.seed, row.number),
         worker=row.lease_owner,
         diverged=row.status == "done" and row.loss is None,
-        metrics={name: float(value) for name, value in (row.metrics or {}).items()},
+        metrics={name: float(value) for name, value in found.items()},
+        schedule=None if schedule is None else Schedule.model_validate(schedule),
         cost=Cost.total(row.steps, row.tokens, row.flops, row.seconds),
     )
 
@@ -223,6 +232,14 @@ _SAME = (
     *("id", "experiment", "number", "status", "why", "numbers", "attempts", "step", "loss"),
     *("error", "job", "curve", "created_at", "started_at", "ended_at"),
 )
+
+
+def measured(result: TrialResult) -> dict[str, JsonValue]:
+    """Return the document of what a trial found: metrics, which are numbers, and a schedule, which is none."""
+    metrics: dict[str, JsonValue] = dict(result.metrics)
+    if result.schedule is not None:
+        metrics[_SCHEDULE] = result.schedule.model_dump(mode="json")
+    return metrics
 
 
 def experiment_not_found(experiment: str) -> NotFound:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from pacesetter.protocol import Cost, ExperimentSpec, TrialStatus, Value
+from pacesetter.schedules import Schedule
 from pydantic import JsonValue
 
 from pacesetter_service.reports.packing import FloatArray
@@ -53,6 +54,8 @@ class TrialView:
     loss: float | None
     diverged: bool
     metrics: dict[str, float]
+    schedule: Schedule | None
+    """What it found to run, where it searched for one."""
     error: str
     """Of the last attempt that failed; a trial that was done by a later one keeps it."""
     cost: Cost

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pacesetter.protocol import Cost, Lease, StrategyChoice, TrialFailure, TrialReturn
 from pacesetter.protocol.trials import MOST_AMOUNT, MOST_STEPS
+from pacesetter.schedules import Schedule, Table
 from pacesetter_service.controller import Controller
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import NotFound, Refused, StrategyRefused
@@ -61,6 +62,49 @@ async def test_a_trial_says_why_it_was_planned_and_what_came_of_it(controller: C
     assert done.cost == Cost(steps=10, tokens=640.0, flops=1e6, seconds=0.5)
     assert done.parameters == lease.trial.parameters
     assert done.experiment == experiment.id
+
+
+async def test_a_population_is_one_trial_that_is_told_what_to_search(
+    controller: Controller,
+) -> None:
+    spec = search(
+        3, strategy="population", proxy="population:mlp", fixed={"steps": 40, "width": 32}
+    )
+    experiment = await controller.experiments.create(spec, "default")
+
+    (trial,) = await trials_of(controller, experiment.id)
+
+    assert trial.parameters == {
+        "scheduler": "pb2",
+        "members": 4,
+        "intervals": 8,
+        "quantile": 0.25,
+        "lr_low": 2.0**-10,
+        "lr_high": 2.0**-2,
+        "steps": 40,
+        "width": 32,
+    }
+    with pytest.raises(Refused, match="there is no study"):
+        await controller.experiments.study(experiment.id)
+
+
+async def test_the_schedule_that_a_trial_found_comes_back_as_it_was(controller: Controller) -> None:
+    await controller.experiments.create(search(2), "default")
+    body = Table(positions=(0.0, 1 / 3, 1.0), values=(1.0, 0.1, 0.1), interpolation="hold")
+    schedule = Schedule(length=60, peak=2.0**-7, unit="absolute", body=body)
+    first, second = await claim(controller, most=2)
+
+    found = await finish(controller, first, metrics={"top": 0.5}, schedule=schedule)
+    none = await finish(controller, second, metrics={"top": 0.25})
+
+    assert found.schedule == schedule
+    assert [found.schedule.at(step) for step in (0, 19, 20, 59)] == [
+        2.0**-7,
+        2.0**-7,
+        0.1 * 2.0**-7,
+        0.1 * 2.0**-7,
+    ]
+    assert (found.metrics, none.metrics, none.schedule) == ({"top": 0.5}, {"top": 0.25}, None)
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(1, 10_000))

@@ -65,6 +65,7 @@ async def test_an_experiment_from_its_creation_to_its_end(client: httpx.AsyncCli
     done = await send(client, first, "finish", loss=2.5, metrics={"top": "NaN"}, cost=cost)
     assert (done.status_code, done.json()["status"]) == (200, "done")
     assert done.json()["metrics"] == {"top": "NaN"}
+    assert done.json()["schedule"] is None
     assert (await send(client, second, "finish", loss="Infinity")).json()["diverged"] is True
     failed = await send(client, third, "fail", error="Traceback\nKeyError: 'width'")
     assert (failed.json()["status"], failed.json()["error"][-7:]) == ("failed", "'width'")
@@ -184,6 +185,11 @@ async def test_a_metric_named_twice_is_refused_and_the_lease_holds(
         ("finish", {"loss": "small"}, "loss"),
         ("finish", {"loss": 1, "cost": {"flops": -1}}, "cost.flops"),
         ("finish", {"loss": 1, "metrics": {"": 1}}, "metrics..[key]"),
+        (
+            "finish",
+            {"loss": 1, "schedule": {"length": 0, "body": {"family": "linear"}}},
+            "schedule.length",
+        ),
         ("fail", {"error": ""}, "error"),
         ("fail", {"error": "x" * (MAX_ERROR + 1)}, "error"),
         ("return", {"why": "tired"}, "why"),

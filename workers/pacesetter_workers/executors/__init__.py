@@ -1,5 +1,13 @@
 """Where trials run: in this process, in processes of this machine, or on Ray."""
 
-from pacesetter_workers.executors.base import Ended, Event, Executor, Handle, Reported, Started
+from pacesetter_workers.executors.base import (
+    Alive,
+    Ended,
+    Event,
+    Executor,
+    Handle,
+    Reported,
+    Started,
+)
 
-__all__ = ["Ended", "Event", "Executor", "Handle", "Reported", "Started"]
+__all__ = ["Alive", "Ended", "Event", "Executor", "Handle", "Reported", "Started"]

@@ -24,11 +24,21 @@ class _BufferChannel:
         self.cancelled = threading.Event()
         self._points: deque[TrialPoint] = deque()
         self._news = threading.Condition()
-        self._closed = False
+        self._closed = self._alive = False
 
     def send(self, point: TrialPoint) -> None:
         with self._news:
             self._points.append(point)
+
+    def alive(self) -> None:
+        with self._news:
+            self._alive = True
+
+    def take_alive(self) -> bool:
+        """Return whether the trial has said since the last call that it gets on."""
+        with self._news:
+            alive, self._alive = self._alive, False
+            return alive
 
     def is_cancelled(self) -> bool:
         return self.cancelled.is_set()
@@ -73,11 +83,14 @@ class TrialRunner:
         return ending, channel.take(0.0)
 
     @ray.method(concurrency_group=CONTROL)
-    def points(self, handle: Handle) -> tuple[TrialPoint, ...] | None:
-        """Return what a trial has measured since the last call; None while another one runs before it."""
+    def points(self, handle: Handle) -> tuple[tuple[TrialPoint, ...], bool] | None:
+        """Return what a trial has measured since the last call, and whether it said that it gets on.
+
+        None while another one runs before it.
+        """
         with self._lock:
             channel = self._channel if self._handle == handle else None
-        return None if channel is None else channel.take(_WAIT_SECONDS)
+        return None if channel is None else (channel.take(_WAIT_SECONDS), channel.take_alive())
 
     @ray.method(concurrency_group=CONTROL)
     def cancel(self, handle: Handle) -> None:

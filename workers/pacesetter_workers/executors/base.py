@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from pacesetter.protocol import Trial, TrialPoint
 
@@ -29,6 +29,13 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """It gets on, and has nothing to report."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """It is over, and its slot is free. Everything it reported came before."""
 
@@ -36,7 +43,7 @@ class Ended:
     ending: Ending
 
 
-Event: TypeAlias = Started | Reported | Ended
+Event: TypeAlias = Started | Reported | Alive | Ended
 
 
 class Executor(ABC):
@@ -45,6 +52,9 @@ class Executor(ABC):
     Every submission gets exactly one :class:`Ended`, unless the executor is closed first. The same trial gives the same
     losses, bit for bit, whichever executor runs it.
     """
+
+    proxies: ClassVar[tuple[str, ...]] = ()
+    """What it can run beside the built-in proxies and the operator's own."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots

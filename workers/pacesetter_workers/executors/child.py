@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pacesetter.protocol import Trial, TrialPoint
 
 from pacesetter_workers.conduct import conduct
-from pacesetter_workers.executors.base import Ended, Handle, Reported, Started
+from pacesetter_workers.executors.base import Alive, Ended, Handle, Reported, Started
 from pacesetter_workers.executors.orders import Cancel, Run
 from pacesetter_workers.site import Site
 
@@ -28,6 +28,9 @@ class _PipeChannel:
 
     def send(self, point: TrialPoint) -> None:
         self._connection.send(Reported(self.handle, (point,)))
+
+    def alive(self) -> None:
+        self._connection.send(Alive(self.handle))
 
     def is_cancelled(self) -> bool:
         return self.cancelled.is_set()

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pacesetter.protocol import Trial, TrialPoint
 
 from pacesetter_workers.conduct import conduct
-from pacesetter_workers.executors.base import Ended, Event, Executor, Handle, Reported, Started
+from pacesetter_workers.executors.base import (
+    Alive,
+    Ended,
+    Event,
+    Executor,
+    Handle,
+    Reported,
+    Started,
+)
 from pacesetter_workers.outcome import Stopped
 from pacesetter_workers.site import Site
 
@@ -26,6 +34,9 @@ class _ThreadChannel:
 
     def send(self, point: TrialPoint) -> None:
         self.put(Reported(self.handle, (point,)))
+
+    def alive(self) -> None:
+        self.put(Alive(self.handle))
 
     def is_cancelled(self) -> bool:
         return self.cancelled.is_set()

@@ -4,16 +4,29 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import ray
 from pacesetter.protocol import Trial, TrialPoint
 
 from pacesetter_workers.executors.actor import CONTROL, TrialRunner
-from pacesetter_workers.executors.base import Ended, Event, Executor, Handle, Reported, Started
+from pacesetter_workers.executors.base import (
+    Alive,
+    Ended,
+    Event,
+    Executor,
+    Handle,
+    Reported,
+    Started,
+)
 from pacesetter_workers.executors.cluster import Cluster
 from pacesetter_workers.outcome import Failed, Stopped
+from pacesetter_workers.proxies import POPULATIONS
 from pacesetter_workers.site import Site
+
+TUNE_NEEDS = ("fsspec", "pandas", "pyarrow", "requests", "sklearn")
+"""What Ray Tune and its PB2 import: Ray itself is installed with Tune's code and without them."""
 
 _LOST = (
     "Ray lost the process that ran the trial. {error}\nWhere memory ran out: give the trial a smaller width, batch or "
@@ -42,6 +55,8 @@ class RayExecutor(Executor):
         gpus: Share of a GPU for each one, such as 0.25; of its memory, too.
         cluster: Where they run; closed with this.
     """
+
+    proxies = POPULATIONS if all(map(find_spec, TUNE_NEEDS)) else ()
 
     def __init__(self, site: Site, slots: int, gpus: float, cluster: Cluster) -> None:
         super().__init__(slots)
@@ -124,11 +139,15 @@ class RayExecutor(Executor):
 
     def _take_points(self, actor: _Actor, handle: Handle) -> list[Event]:
         try:
-            points = ray.get(actor.points)
+            news = ray.get(actor.points)
         except ray.exceptions.RayError:
             # The actor died: the call that runs the trial tells of it.
             return []
-        return [] if points is None else _told(actor, handle, points)
+        if news is None:
+            return []
+        points, alive = news
+        events = _told(actor, handle, points)
+        return [*events, Alive(handle)] if alive else events
 
     def _end(self, actor: _Actor, handle: Handle) -> list[Event]:
         # The call for points that is under way comes back at once now, with what came before the rest.

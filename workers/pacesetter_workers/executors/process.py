@@ -12,7 +12,15 @@ from multiprocessing.connection import Connection, wait
 
 from pacesetter.protocol import Trial
 
-from pacesetter_workers.executors.base import Ended, Event, Executor, Handle, Reported, Started
+from pacesetter_workers.executors.base import (
+    Alive,
+    Ended,
+    Event,
+    Executor,
+    Handle,
+    Reported,
+    Started,
+)
 from pacesetter_workers.executors.orders import Cancel, Order, Run
 from pacesetter_workers.outcome import Failed, Stopped
 from pacesetter_workers.site import Site
@@ -135,7 +143,7 @@ class ProcessExecutor(Executor):
         try:
             while slot.connection.poll() and len(events) < _AT_ONCE:
                 event = slot.connection.recv()
-                assert isinstance(event, Started | Reported | Ended)
+                assert isinstance(event, Started | Reported | Alive | Ended)
                 if isinstance(event, Ended):
                     slot.handle = None
                 events.append(event)

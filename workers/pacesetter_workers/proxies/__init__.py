@@ -1,6 +1,7 @@
 """Proxies: what a trial runs. Built-in ones by name, the operator's own by entry point."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TypeAlias
 
@@ -19,12 +20,25 @@ BUILT_IN = {
 }
 
 
+POPULATION = "population:"
+POPULATIONS = tuple(f"{POPULATION}{name}" for name in ("byte_lm", "cnn", "mlp"))
+"""Proxies of which several train at once, for workers whose trials run on Ray."""
+
+
 def resolve(name: str, allow: Sequence[str]) -> Proxy:
     """Return the proxy called ``name``: a built-in one, or an entry point ``module:function`` that is allowed.
 
     Raises:
         ProxyRefused: It is unknown, not allowed, or not a function. What its module raises comes out as it is.
     """
+    if name in POPULATIONS:
+        try:
+            from pacesetter_workers.population.evolving import evolve
+        except ImportError as error:
+            raise ProxyRefused(
+                f'{name!r} is trained by Ray Tune, which this worker does not have ({error}): pip install "ray[tune]"'
+            ) from None
+        return partial(evolve, name.removeprefix(POPULATION))
     if name not in BUILT_IN and ":" not in name:
         raise ProxyRefused(
             f"no proxy is called {name!r}; expected one of {', '.join(sorted(BUILT_IN))}, or an entry point "

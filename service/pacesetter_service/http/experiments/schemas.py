@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from pacesetter.protocol import Cost, ExperimentSpec, TrialStatus, Value
+from pacesetter.schedules import Schedule
 from pydantic import JsonValue
 
 from pacesetter_service.experiments.views import ExperimentStatus
@@ -34,6 +35,8 @@ class TrialReply(Reply):
     """Null while there is none, and where it diverged."""
     diverged: bool
     metrics: dict[str, float]
+    schedule: Schedule | None
+    """What it found to run, where it searched for one: in learning rates."""
     error: str
     """Traceback of the last attempt that failed, or why there is no result."""
     cost: Cost

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
+from pacesetter.leasing.calls import TrialCalls
+from pacesetter.leasing.holding import Held, Holdings
+from pacesetter.leasing.threads import Talking
 from pacesetter.transport.calls import Denied, Rejected
-
-from pacesetter_workers.calls import TrialCalls
-from pacesetter_workers.holding import Held, Holdings
-from pacesetter_workers.threads import Talking
 
 logger = logging.getLogger(__name__)
 

@@ -5,14 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pacesetter.leasing.calls import LEASE_LOST, Last, TrialCalls
+from pacesetter.leasing.heart import send_heartbeat
+from pacesetter.leasing.holding import Held, Holdings
+from pacesetter.leasing.texts import bounded
+from pacesetter.leasing.threads import Talking
 from pacesetter.protocol import TrialFailure, TrialResult
 from pacesetter.transport.calls import Denied, Rejected
-
-from pacesetter_workers.calls import LEASE_LOST, Last, TrialCalls
-from pacesetter_workers.conduct import bounded
-from pacesetter_workers.heart import send_heartbeat
-from pacesetter_workers.holding import Held, Holdings
-from pacesetter_workers.threads import Talking
 
 logger = logging.getLogger(__name__)
 

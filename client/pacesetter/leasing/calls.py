@@ -1,10 +1,9 @@
-"""The HTTP calls of a worker, each with its outcomes sorted by what can be done about them."""
-
-from typing import TypeVar
+"""The HTTP calls of whoever runs trials, each with its outcomes sorted by what can be done about them."""
 
 from pacesetter.protocol import (
     Claim,
     Claimed,
+    ExperimentSpec,
     Heartbeat,
     HeartbeatReply,
     Incoming,
@@ -14,16 +13,30 @@ from pacesetter.protocol import (
     TrialResult,
     TrialReturn,
 )
-from pacesetter.transport.calls import Calls
-from pydantic import ValidationError
-
-from pacesetter_workers.errors import WorkerError
+from pacesetter.transport.calls import Calls, validated
 
 LEASE_LOST = "LEASE_LOST"
-Reply = TypeVar("Reply", bound=Incoming)
 
 Last = TrialResult | TrialFailure | TrialReturn
 """What ends a lease."""
+
+
+class ExperimentOutline(Incoming):
+    """What of an experiment's spec whoever runs its trials has to know."""
+
+    proxy: str
+
+
+class ExperimentState(Incoming):
+    """Where an experiment stands."""
+
+    id: str
+    status: str
+    """``running`` until it is over."""
+    reason: str = ""
+    """Why it is over."""
+    spec: ExperimentOutline
+
 
 _VERBS: dict[type[Message], str] = {
     TrialResult: "finish",
@@ -39,27 +52,29 @@ class TrialCalls(Calls):
     ``Denied`` where only a person can help (``pacesetter.transport.calls``).
     """
 
+    def create_experiment(self, spec: ExperimentSpec, key: str) -> ExperimentState:
+        """Register an experiment; the same ``key`` and spec twice are one."""
+        headers = {"Idempotency-Key": key}
+        body = spec.model_dump_json(exclude_unset=True).encode()
+        return validated(
+            ExperimentState, self._json("POST", "/v1/experiments", body, headers=headers)
+        )
+
+    def experiment(self, experiment: str) -> ExperimentState:
+        """Return where an experiment stands."""
+        return validated(ExperimentState, self._json("GET", f"/v1/experiments/{experiment}"))
+
     def claim(self, claim: Claim) -> tuple[Lease, ...]:
         """Ask for trials; none where nothing waits that this worker may run."""
         document = self._json("POST", "/v1/trials:claim", claim.model_dump_json().encode())
-        return _read(Claimed, document).leases
+        return validated(Claimed, document).leases
 
     def heartbeat(self, trial: str, beat: Heartbeat) -> HeartbeatReply:
         """Hold on to a lease."""
         path = f"/v1/trials/{trial}:heartbeat"
-        return _read(HeartbeatReply, self._json("POST", path, beat.model_dump_json().encode()))
+        return validated(HeartbeatReply, self._json("POST", path, beat.model_dump_json().encode()))
 
     def end(self, trial: str, last: Last) -> None:
         """Say how a trial ended, or give it back."""
         path = f"/v1/trials/{trial}:{_VERBS[type(last)]}"
         self._json("POST", path, last.model_dump_json().encode())
-
-
-def _read(model: type[Reply], document: dict[str, object]) -> Reply:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        raise WorkerError(
-            f"the controller's reply is no {model.__name__} ({error.errors()[0]['msg']}); run worker and controller in "
-            "matching versions"
-        ) from None

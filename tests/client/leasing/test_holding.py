@@ -1,12 +1,10 @@
 """How many trials a worker holds, and what it keeps of them until the controller has it."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pacesetter.leasing.holding import Held, Holdings
 from pacesetter.protocol import Lease, TrialPoint
 from pacesetter.protocol.trials import MAX_POINTS
-from pacesetter_workers.claiming import MOST_AHEAD, ahead
-from pacesetter_workers.holding import Held, Holdings
 
 from tests.workers.support import a_trial
 
@@ -17,25 +15,6 @@ def a_lease(number: int = 1) -> Held:
 
 def points(first: int, count: int) -> tuple[TrialPoint, ...]:
     return tuple(TrialPoint(step=first + index, loss=1.0) for index in range(count))
-
-
-@pytest.mark.parametrize(
-    ("slots", "seconds", "expected"),
-    [
-        (2, 600.0, 0),  # long trials wait for whoever is free
-        (2, 2.0, 0),
-        (2, 1.9, 1),
-        (2, 0.25, 2),
-        (2, 0.1, 5),  # a quarter of a second of two slots
-        (1, 0.05, 5),
-        (2, 0.0, MOST_AHEAD),
-        (64, 0.01, MOST_AHEAD),
-    ],
-)
-def test_short_trials_alone_are_claimed_in_advance(
-    slots: int, seconds: float, expected: int
-) -> None:
-    assert ahead(slots, seconds) == expected
 
 
 def test_ends_that_the_controller_has_not_taken_leave_room_for_one_more_round_of_trials() -> None:

@@ -1,4 +1,4 @@
-"""What the worker's threads that talk to the controller have in common: patience, and ending when they are told."""
+"""What threads that talk to the controller about trials have in common: patience, and ending when they are told."""
 
 import logging
 import threading
@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from pacesetter.errors import ServiceError
+from pacesetter.leasing.calls import TrialCalls
 from pacesetter.transport.calls import Away
 from pacesetter.transport.timing import Backoff
-
-from pacesetter_workers.calls import TrialCalls
-from pacesetter_workers.errors import WorkerError
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ class Talking(ABC):
                 self._wake.clear()
                 try:
                     pause = self._round(calls)
-                except (ServiceError, WorkerError) as error:
+                except ServiceError as error:
                     if not self.away:
                         logger.warning("%s: the controller: %s; trying again", self._what, error)
                     self.away = True

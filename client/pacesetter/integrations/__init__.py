@@ -1,0 +1,1 @@
+"""Pacesetter inside other tools. Nothing here is imported unless it is asked for by name."""

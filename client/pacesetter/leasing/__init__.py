@@ -1,0 +1,1 @@
+"""Leases of trials: claimed by whoever runs them, held by heartbeats, ended by a result."""
