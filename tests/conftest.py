@@ -17,8 +17,8 @@ from pacesetter_service.database import migrate, open_store
 from pacesetter_service.database.models import Base
 from sqlalchemy import make_url
 
-# Properties try the same examples on every run; HYPOTHESIS_PROFILE=default looks for others.
-settings.register_profile("repeatable", derandomize=True)
+# Properties try the same examples on every run; HYPOTHESIS_PROFILE=default looks for others. None asserts a time.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _numbers = itertools.count()
