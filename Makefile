@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := server,worker,demo,quality,dev
-# Processes that share the test files out among them; 0 runs all in one.
-TEST_PROCESSES ?= 2
+# Processes that share the test files out among them; 0 runs all in one. One more than cores: many tests wait.
+TEST_PROCESSES ?= 3
+SHARED_OUT := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 export OMP_NUM_THREADS ?= 2
 export RAY_USAGE_STATS_ENABLED := 0
+# Tests start hundreds of processes, which would compile our modules anew where the environment forbids to keep them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo bench-quality serve test coverage check format lint types imports clean
 
@@ -38,10 +41,10 @@ serve: $(STAMP)
 	$(BIN)/pacesetter-server serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED_OUT)
 
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED_OUT) --cov --cov-report=term
 
 check: format lint types imports
 

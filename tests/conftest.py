@@ -23,6 +23,25 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _numbers = itertools.count()
 
+WAITING = ("tests/faults/", "tests/protocol/", "tests/workers/", "tests/client/transport/")
+"""Folders whose tests mostly wait for processes."""
+COMPUTING = ("tests/examples/", "tests/search/", "tests/benchmarks/", "tests/client/mup/")
+"""Folders with the longest trainings and fits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, one that waits and one that computes in turn: the end is evened out by short ones."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    # Files of many tests before those of few, which even out the end.
+    names = sorted(files, key=lambda name: -len(files[name]))
+    waiting = [name for name in names if name.startswith(WAITING)]
+    computing = [name for name in names if name.startswith(COMPUTING)]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(waiting, computing))
+    first = [name for name in in_turn if name is not None]
+    items[:] = [item for name in dict.fromkeys([*first, *names]) for item in files[name]]
+
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
