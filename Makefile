@@ -27,7 +27,9 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ./client -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade-strategy only-if-needed -c constraints.txt -e ./client -e ".[$(EXTRAS)]"
+# What pip does on one core. Some packages hold files for later Pythons, which are left as they are.
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 demo: $(STAMP)
