@@ -11,10 +11,8 @@ import pytest
 from pacesetter.protocol import Heartbeat, HeartbeatReply, Lease, Message, TrialReturn
 from pacesetter.transport.timing import Timing
 from pacesetter_workers.calls import TrialCalls
-from pacesetter_workers.claiming import Claiming
 from pacesetter_workers.cli import open_executor
 from pacesetter_workers.errors import WorkerError
-from pacesetter_workers.holding import Holdings
 from pacesetter_workers.site import Site
 from pacesetter_workers.worker import Patience, Worker
 
@@ -85,27 +83,6 @@ def test_a_mistake_in_a_thread_of_the_worker_ends_the_worker(tmp_path: Path) -> 
 
     with pytest.raises(KeyError, match="a mistake of ours"):
         worker.run()
-
-
-def test_the_next_trials_are_asked_for_soon_after_one_came_or_ended_then_less_often() -> None:
-    lease = Lease(trial=a_trial("noop"), token="token-1", seconds=60.0)
-    answers, holdings = Answers(lease, []), Holdings()
-    claiming = Claiming(
-        *(lambda: answers, holdings, "w", ("noop",), 2),
-        is_held_up=lambda: False,
-        tell=lambda: None,
-    )
-
-    def asked(times: int) -> list[float]:
-        return [claiming._round(answers) for _ in range(times)]
-
-    # The first one takes the lease, and leaves room for another.
-    for expected, pause in zip((0.05, 0.1, 0.2, 0.4, 0.5, 0.5), asked(6), strict=True):
-        assert 0.75 * expected <= pause <= 1.25 * expected
-    holdings.end(holdings.all()[0])
-    claiming.reach(0)
-    for expected, pause in zip((0.05, 0.1), asked(2), strict=True):
-        assert 0.75 * expected <= pause <= 1.25 * expected
 
 
 def test_a_reply_of_another_version_says_so(tmp_path: Path) -> None:

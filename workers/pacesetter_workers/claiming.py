@@ -16,9 +16,8 @@ from pacesetter_workers.threads import Talking
 
 logger = logging.getLogger(__name__)
 
-FIRST_POLL_SECONDS, POLL_SECONDS = 0.05, 0.5
-"""Between questions while nothing waits: soon after a trial came or ended, which may be what the next ones are planned
-on, then twice as long each time."""
+POLL_SECONDS = 0.5
+"""Between questions while nothing waits."""
 AHEAD_SECONDS, MOST_AHEAD = 0.25, 16
 """Of work to hold in advance, and of trials: every one of them needs its heartbeats."""
 LONG_SECONDS = 2.0
@@ -53,13 +52,11 @@ class Claiming(Talking):
         self._claim = Claim(worker=name, proxies=proxies)
         self._slots, self._is_held_up, self._tell = slots, is_held_up, tell
         self._ahead = 0
-        self._pause = FIRST_POLL_SECONDS
         self.claimed: queue.SimpleQueue[Held] = queue.SimpleQueue()
 
     def reach(self, ahead: int) -> None:
         """Say how many trials to hold beyond the slots, and look whether there is room now."""
         self._ahead = ahead
-        self._pause = FIRST_POLL_SECONDS
         self.wake()
 
     def _round(self, calls: TrialCalls) -> float:
@@ -72,13 +69,9 @@ class Claiming(Talking):
         for lease in leases:
             self._take(lease)
         if leases:
-            self._pause = FIRST_POLL_SECONDS
             self._tell()
-        if len(leases) == room:
-            return 0.0
-        pause, self._pause = self._pause, min(2.0 * self._pause, POLL_SECONDS)
         # Workers that started together do not ask together for ever.
-        return pause * random.uniform(0.75, 1.25)
+        return 0.0 if len(leases) == room else POLL_SECONDS * random.uniform(0.75, 1.25)
 
     def _take(self, lease: Lease) -> None:
         held = Held(lease, beaten=monotonic())
