@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := server,worker,demo,quality,dev
-# Processes that share the test files out among them; 0 runs all in one.
-TEST_PROCESSES ?= 2
+# Processes that share the test files out among them; 0 runs all in one. One more than cores: many tests wait.
+TEST_PROCESSES ?= 3
+SHARED_OUT := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 export OMP_NUM_THREADS ?= 2
 export RAY_USAGE_STATS_ENABLED := 0
+# Tests start hundreds of processes, which would compile our modules anew where the environment forbids to keep them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo bench-quality serve test coverage check format lint types imports clean
 
@@ -24,7 +27,9 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e ./client -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade-strategy only-if-needed -c constraints.txt -e ./client -e ".[$(EXTRAS)]"
+# What pip does on one core. Some packages hold files for later Pythons, which are left as they are.
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 demo: $(STAMP)
@@ -38,10 +43,10 @@ serve: $(STAMP)
 	$(BIN)/pacesetter-server serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED_OUT)
 
 coverage: $(STAMP)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED_OUT) --cov --cov-report=term
 
 check: format lint types imports
 

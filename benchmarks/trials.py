@@ -40,6 +40,8 @@ from demo.service import serving
 
 SLOTS = 2
 RATE_BAR, TIME_BAR = 5.0, 1.2
+LOOK_SECONDS = 0.1
+"""Between looks whether an experiment has ended: each takes the controller some milliseconds of what trials run on."""
 KINDS: dict[str, tuple[str, dict[str, Value]]] = {
     "trivial": ("noop", {"lr": 2.0**-8}),
     "torch": ("byte_lm", {"lr": 2.0**-6, "steps": 60, "batch": 8}),
@@ -185,7 +187,7 @@ def through_controller(api: httpx.Client, kind: str, count: int) -> None:
         found = api.get(f"/v1/experiments/{experiment}").raise_for_status().json()
         if found["status"] != "running":
             break
-        time.sleep(0.05)
+        time.sleep(LOOK_SECONDS)
     if found["status"] != "completed" or found["trials"]["done"] != count:
         raise SystemExit(f"the experiment ended otherwise: {found}")
 

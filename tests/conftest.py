@@ -14,13 +14,33 @@ import psycopg
 import pytest
 from hypothesis import settings
 from pacesetter_service.database import migrate, open_store
+from pacesetter_service.database.models import Base
 from sqlalchemy import make_url
 
-# Properties try the same examples on every run; HYPOTHESIS_PROFILE=default looks for others.
-settings.register_profile("repeatable", derandomize=True)
+# Properties try the same examples on every run; HYPOTHESIS_PROFILE=default looks for others. None asserts a time.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _numbers = itertools.count()
+
+WAITING = ("tests/faults/", "tests/protocol/", "tests/workers/", "tests/client/transport/")
+"""Folders whose tests mostly wait for processes."""
+COMPUTING = ("tests/examples/", "tests/search/", "tests/benchmarks/", "tests/client/mup/")
+"""Folders with the longest trainings and fits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, one that waits and one that computes in turn: the end is evened out by short ones."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    # Files of many tests before those of few, which even out the end.
+    names = sorted(files, key=lambda name: -len(files[name]))
+    waiting = [name for name in names if name.startswith(WAITING)]
+    computing = [name for name in names if name.startswith(COMPUTING)]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(waiting, computing))
+    first = [name for name in in_turn if name is not None]
+    items[:] = [item for name in dict.fromkeys([*first, *names]) for item in files[name]]
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +97,28 @@ def new_postgresql_database(
     return partial(_database, postgresql_server, postgresql_template)
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
-    """The URL of a database of the test's own, with the schema."""
-    with _database(postgresql_server, postgresql_template) as url:
+@pytest.fixture(scope="session")
+def one_postgresql_database(
+    new_postgresql_database: Callable[[], AbstractContextManager[str]],
+) -> Iterator[str]:
+    """The URL of the database that tests have one after the other: to empty it takes a hundredth of making another."""
+    with new_postgresql_database() as url:
         yield url
+
+
+@pytest.fixture
+def postgresql_url(one_postgresql_database: str) -> Iterator[str]:
+    """The URL of a database of the test's own, with the schema."""
+    yield one_postgresql_database
+    with psycopg.connect(one_postgresql_database, autocommit=True) as connection:
+        # A process that a test left behind writes into no other test.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
+        )
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(f'DELETE FROM "{table.name}"'.encode())
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,11 @@ def slow(trial: RunningTrial) -> Outcome:
     return Outcome(loss=float(trial.attempt), metrics={"begun": float(len(attempts))})
 
 
+def priority(trial: RunningTrial) -> float:
+    """Returns how far its process lets others go first."""
+    return float(os.nice(0))
+
+
 def draws(trial: RunningTrial) -> Outcome:
     """Returns what each random generator gives first."""
     import torch

@@ -17,7 +17,10 @@ from pacesetter_workers.site import Site
 
 from tests.workers.support import a_trial, allowing, finish, until
 
-OWN_CODE = ("quadratic", "broken", "silent", "killed", "vanishes", "swallows", "thinks")
+OWN_CODE = (
+    *("quadratic", "broken", "silent", "killed", "vanishes", "swallows"),
+    *("thinks", "priority"),
+)
 KINDS = ("inline", "process", "ray")
 Open = Callable[[str], Executor]
 
@@ -164,6 +167,13 @@ def test_a_slot_stays_between_trials(opened: Open) -> None:
         finish(executor, a_trial("noop", number))
 
     assert set(psutil.Process().children()) == before
+
+
+def test_a_trial_has_the_priority_of_its_worker(executor: Executor) -> None:
+    _, ending = finish(executor, a_trial("priority"))
+
+    assert isinstance(ending, Done)
+    assert ending.outcome.loss == os.nice(0)
 
 
 def test_two_slots_run_two_trials_at_a_time(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_what_cannot_be_predicted_is_said(
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        pytest.param("ensemble", 10_000_000, marks=pytest.mark.slow),
+        ("ensemble", 3_000_000),
         ("convex bound", 10_000_000),
         ("across peaks", 1_000_000),
         ("functional", 1_000_000),

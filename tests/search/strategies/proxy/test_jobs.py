@@ -17,6 +17,7 @@ from pacesetter.protocol import (
 from pacesetter.schedules import Linear, Schedule, Warmup
 from pacesetter_search.contract import STUDY, Body, JobFacts, Overridden, Registered, Studied
 from pacesetter_search.strategies import default_strategy, get_strategy
+from pacesetter_search.strategies.proxy.memory import ProxyMemory
 
 from tests.search.support.landscape import NoisyQuadratic
 from tests.search.support.simulator import SimulatedJob, job_facts
@@ -310,7 +311,7 @@ def test_what_is_heard_right_after_a_new_start_counts_from_there() -> None:
     # The service has heard of no position since: it says the old one.
     (moved, *_) = tell(says(BEST / 2, 100, sd=0.2))
     assert moved.start <= 1
-    assert run.controller.state["lost"] <= 101
+    assert ProxyMemory.model_validate(run.controller.state).lost <= 101
 
 
 def test_only_a_job_that_is_steered_can_be_moved() -> None:
