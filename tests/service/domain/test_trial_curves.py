@@ -6,13 +6,26 @@ from typing import Any
 
 import pytest
 from pacesetter.curves import Points
-from pacesetter.protocol import Cost, Heartbeat, TrialPoint, Workload
+from pacesetter.protocol import (
+    Cost,
+    Heartbeat,
+    Range,
+    Recommendation,
+    StrategyChoice,
+    TrialPoint,
+    Workload,
+)
+from pacesetter_search.recommendation import Target
 from pacesetter_service.controller import Controller
 from pacesetter_service.curves.repository import CurveFilter
+from pacesetter_service.errors import Refused
+from pacesetter_service.experiments.curves import curves_of
 from pacesetter_service.views import StoredCurve
 
 from tests.service.domain.conftest import OPTIONS, Open
 from tests.service.domain.experimenting import claim, finish, insist, run_out, search
+from tests.service.domain.simulated import SimulatedJob
+from tests.service.domain.simulated import spec as job_spec
 
 QUIET = replace(OPTIONS, planning=False)
 STEPS = 40
@@ -173,3 +186,89 @@ async def test_curves_come_by_themselves_and_are_evidence(open_controller: Open)
     await insist(is_kept)
     (record,) = await controller.curves.records("default")
     assert (record.source, record.workload.family) == ("trial", "bytes")
+
+
+async def swept(controller: Controller, project: str = "default") -> str:
+    """Run a grid of rates whose best one is 2^-6, let its curves be recorded, and return the experiment."""
+    spec = search(
+        3,
+        space={"lr": Range(low=2.0**-7, high=2.0**-5)},
+        regime="pretrain",
+        workload=Workload(family="bytes", parameters=50_000.0, batch_tokens=64.0),
+    )
+    grid = StrategyChoice(name="grid", parameters={"points": 3})
+    view = await controller.experiments.create(spec.model_copy(update={"strategy": grid}), project)
+    for lease in await claim(controller, most=3, project=project):
+        peak = lease.trial.parameters["lr"]
+        assert isinstance(peak, float)
+        points = tuple(
+            point(step, lr=peak * (1 - (step - 1) / STEPS)) for step in range(1, STEPS + 1)
+        )
+        beat = Heartbeat(token=lease.token, step=STEPS, points=points)
+        await controller.experiments.heartbeat(lease.trial.id, beat)
+        loss, cost = (
+            2.0 + 0.02 * math.log2(peak / 2.0**-6) ** 2,
+            Cost(steps=STEPS, tokens=64.0 * STEPS),
+        )
+        await finish(controller, lease, loss=loss, cost=cost)
+    assert len(await controller.record_trial_curves()) == 3
+    return view.id
+
+
+def asked(experiment: str | None, *, as_sweep: bool = False) -> Target:
+    """Return a question with what the trials of :func:`swept` told, by hand."""
+    place: dict[str, Any] = {"parameters": 50_000.0, "tokens": 64.0 * STEPS, "batch_tokens": 64.0}
+    own = {**place, "experiment": experiment}
+    if as_sweep:
+        runs = [{"lr": 2.0**-6 * 2.0**away, "loss": 2.0 + 0.02 * away**2} for away in (-1, 0, 1)]
+        return Target(**place, family="bytes", sweeps=[{**own, "runs": runs}])
+    return Target(**place, family="bytes", evidence=[{**own, "lr": 2.0**-6, "sd_octaves": 0.4}])
+
+
+def peaks_of(found: Recommendation) -> int:
+    """Return how many runs on record weigh on the peak."""
+    return sum(one.kind == "run" and one.weight > 0.0 for one in found.evidence)
+
+
+@pytest.mark.parametrize("as_sweep", [False, True])
+async def test_trials_that_the_evidence_tells_of_are_not_heard_twice(
+    controller: Controller, as_sweep: bool
+) -> None:
+    experiment = await swept(controller)
+    ask = controller.recommendations.ask
+    twice = await ask(asked(None, as_sweep=as_sweep), "default")
+    once = await ask(asked(experiment, as_sweep=as_sweep), "default")
+    alone = await ask(asked(None, as_sweep=as_sweep), "another")
+    assert (peaks_of(twice), peaks_of(once)) == (3, 0)
+    assert once.sd_octaves == alone.sd_octaves
+    assert once.sd_octaves is not None
+    assert twice.sd_octaves is not None
+    assert twice.sd_octaves < once.sd_octaves
+
+
+async def test_a_trial_that_ran_as_a_job_is_not_heard_beside_the_evidence(
+    controller: Controller,
+) -> None:
+    job = await SimulatedJob(controller, job_spec(strategy="fixed")).start()
+    experiment = (await controller.experiments.create(search(1), "default")).id
+    (lease,) = await claim(controller)
+    await finish(controller, lease, job=job.job)
+
+    async def left() -> frozenset[str]:
+        return await controller._store.read(lambda tx: curves_of(tx, [experiment], "default"))
+
+    assert await left() == frozenset()
+    await job.run()
+    await controller.record_curves()
+    (curve,) = (await controller.curves.page(CurveFilter(source="job"))).items
+    assert await left() == {curve.id}
+
+
+async def test_evidence_of_an_experiment_that_the_project_does_not_have_is_refused(
+    controller: Controller,
+) -> None:
+    theirs = await swept(controller, "theirs")
+    for unknown in ("exp_0", theirs):
+        with pytest.raises(Refused, match=unknown) as caught:
+            await controller.recommendations.ask(asked(unknown), "default")
+        assert caught.value.code == "UNKNOWN_EXPERIMENT"
