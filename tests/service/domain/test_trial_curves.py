@@ -139,24 +139,43 @@ async def test_a_diverged_trial_s_curve_has_no_final_loss(
 
 
 @pytest.mark.parametrize(
-    ("points", "result"),
+    "points",
     [
-        pytest.param((), {}, id="nothing was measured"),
-        pytest.param(WHOLE, {"job": "job_1"}, id="it ran as a job, whose own curve it is"),
-        pytest.param(
-            tuple(point(step, lr=None) for step in range(1, 9)), {}, id="no learning rates"
-        ),
-        pytest.param((point(1, lr=-1.0), point(2)), {}, id="a rate below zero"),
+        pytest.param((), id="nothing was measured"),
+        pytest.param(tuple(point(step, lr=None) for step in range(1, 9)), id="no learning rates"),
+        pytest.param((point(1, lr=-1.0), point(2)), id="a rate below zero"),
     ],
 )
 async def test_a_trial_without_a_curve_is_looked_at_once(
-    controller: Controller, points: tuple[TrialPoint, ...], result: dict[str, Any]
+    controller: Controller, points: tuple[TrialPoint, ...]
 ) -> None:
-    trial = await run(controller, points, **result)
+    trial = await run(controller, points)
     assert await controller.record_trial_curves() == ()
     view = (await controller.experiments.trial(trial)).trial
     assert (view.status, view.curve) == ("done", None)
     assert (await controller.curves.page(CurveFilter())).items == ()
+
+
+async def test_a_trial_that_ran_as_a_job_leaves_the_curve_to_it(controller: Controller) -> None:
+    job = await SimulatedJob(controller, job_spec(strategy="fixed")).start()
+    trial = await run(controller, WHOLE, job=job.job)
+    assert await controller.record_trial_curves() == ()
+    assert (await controller.experiments.trial(trial)).trial.curve is None
+
+
+@pytest.mark.parametrize("project", [None, "theirs"])
+async def test_points_are_kept_where_the_job_that_a_trial_names_is_none_of_the_project(
+    controller: Controller, project: str | None
+) -> None:
+    named = "job_unknown"
+    if project is not None:
+        job = SimulatedJob(controller, job_spec(strategy="fixed"))
+        named = (await job.start(project=project)).job
+    trial = await run(controller, WHOLE, job=named)
+    assert await controller.record_trial_curves() == (trial,)
+    curve, points = await curve_of(controller, trial)
+    assert (curve.record.source, curve.record.job) == ("trial", None)
+    assert points.losses.tolist() == [one.loss for one in WHOLE]
 
 
 async def test_a_resumed_trial_leaves_one_curve_of_both_its_parts(controller: Controller) -> None:
