@@ -59,14 +59,22 @@ def judge(trials: Trials, target: Mapping[str, Value], centre: float) -> Judgeme
         target: Everything but the learning rate.
         centre: log2 of the middle one of the nine rates.
     """
-    rates = [centre + APART * place for place in range(-4, 5)]
-    for rate in rates:
-        trials.start(at(target, rate))
-    losses = {rate: loss_at(trials, target, rate) for rate in rates}
+    begin(trials, target, centre)
+    losses = {rate: loss_at(trials, target, rate) for rate in _nine(centre)}
     while missing := _missing(losses, centre):
         losses |= {rate: loss_at(trials, target, rate) for rate in missing}
     found, sd = _optimum(losses, target)
     return Judgement(dict(sorted(losses.items())), found, sd)
+
+
+def begin(trials: Trials, target: Mapping[str, Value], centre: float) -> None:
+    """Let the nine rates of a sweep be trained, without waiting for them."""
+    for rate in _nine(centre):
+        trials.start(at(target, rate))
+
+
+def _nine(centre: float) -> list[float]:
+    return [centre + APART * place for place in range(-4, 5)]
 
 
 def at(target: Mapping[str, Value], log2_lr: float) -> dict[str, Value]:

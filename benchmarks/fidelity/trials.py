@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import platform
 import shutil
 import tempfile
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,11 +23,15 @@ from pacesetter_workers.proxies.byte_lm import NextByte
 from pacesetter_workers.proxies.text import load_text
 from pacesetter_workers.site import Site
 
-from benchmarks.quality.address import tree_hash
+from benchmarks.quality.address import code_hash, tree_hash
 
 PROXY, SLOTS = "byte_lm", 2
 CONTEXT, DEPTH = 64, 2
-TRAINS = ("workers/pacesetter_workers/proxies", "client/pacesetter/mup")
+TRAINS = tuple(
+    f"workers.pacesetter_workers.proxies.{each}"
+    for each in ("byte_lm", "parameters", "recipe", "text", "training")
+)
+PARAMETRIZES = "client/pacesetter/mup"
 """Code that a loss depends on: results of other code are not taken from the file."""
 
 
@@ -157,9 +163,12 @@ def _line(parameters: Mapping[str, Value], result: Result) -> str:
     return json.dumps(kept, allow_nan=False)
 
 
+@cache
 def code() -> str:
-    """Return what tells results of other code from those of this one."""
-    return "-".join((*map(tree_hash, TRAINS), torch.__version__))
+    """Return what tells results of other code from those of this one; the text is that of the Python that runs."""
+    parts = (*map(code_hash, TRAINS), tree_hash(PARAMETRIZES))
+    versions = (torch.__version__, platform.python_version())
+    return hashlib.sha256(" ".join((*parts, *versions)).encode()).hexdigest()[:16]
 
 
 def flops_of(parameters: Mapping[str, Value]) -> float:

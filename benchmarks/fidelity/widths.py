@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pacesetter.protocol import Choice, ExperimentSpec, Value
 from pacesetter_search.studies import Place, TransferStudy, transfer_study
 
-from benchmarks.fidelity.judge import Judgement, at, judge, loss_at
+from benchmarks.fidelity.judge import Judgement, at, begin, judge, loss_at
 from benchmarks.fidelity.studies import experiment, run
 from benchmarks.fidelity.trials import Trials, flops_of
 from benchmarks.reporting import Report
@@ -110,9 +110,11 @@ class Answer:
 
 def measure(sizes: Sizes, trials: Trials, report: Report) -> None:
     """Sweep the target, run every study, and add their rows."""
+    begin(trials, sizes.target, sizes.centre)
+    answered = answers(sizes, trials)
     swept = judge(trials, sizes.target, sizes.centre)
     target_rows(report, swept)
-    for name, found in answers(sizes, trials).items():
+    for name, found in answered.items():
         study_rows(report, name, found, swept, sizes)
 
 
