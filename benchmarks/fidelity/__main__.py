@@ -18,7 +18,7 @@ from benchmarks.reporting import Report, arguments
 QUICK_WIDTHS = widths.Sizes(
     width=128, steps=160, batch=4, widths=(32, 64, 128), narrow=(32, 48), share=0.5
 )
-QUICK_BATCHES = batches.Sizes(tokens=64 * 8 * CONTEXT, batches=(2, 4, 8), held_back=16)
+QUICK_BATCHES = batches.Sizes(tokens=64 * 8 * CONTEXT, batches=(2, 4, 8), held_back=16, seeds=(0,))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,13 +1,12 @@
 """The best peak of a wide model at a long horizon, from narrow models, from short runs, and from both."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pacesetter.protocol import Choice, ExperimentSpec, Value
 from pacesetter_search.studies import Place, TransferStudy, transfer_study
 
-from benchmarks.fidelity.judge import Judgement, at, begin, judge, loss_at
+from benchmarks.fidelity.judge import Judgement, Target
 from benchmarks.fidelity.studies import experiment, run
 from benchmarks.fidelity.trials import Trials, flops_of
 from benchmarks.reporting import Report
@@ -44,8 +43,8 @@ class Sizes:
 
     @property
     def target(self) -> dict[str, Value]:
-        """Return the target without its learning rate, at the seed of the sweep."""
-        return self.at_seed({"width": self.width, "steps": self.steps}, self.seeds[0])
+        """Return the target without its learning rate and seed."""
+        return {"width": self.width, "steps": self.steps, "batch": self.batch}
 
     @property
     def flops(self) -> float:
@@ -110,44 +109,35 @@ class Answer:
 
 def measure(sizes: Sizes, trials: Trials, report: Report) -> None:
     """Sweep the target, run every study, and add their rows."""
-    begin(trials, sizes.target, sizes.centre)
-    answered = answers(sizes, trials)
-    swept = judge(trials, sizes.target, sizes.centre)
-    target_rows(report, swept)
+    target = Target(trials, sizes.target, sizes.centre, sizes.seeds[:1])
+    target.begin()
+    answered = answers(sizes, target)
+    swept = target.judge()
+    swept.add_rows(report, "target")
     for name, found in answered.items():
         study_rows(report, name, found, swept, sizes)
 
 
-def answers(sizes: Sizes, trials: Trials) -> dict[str, Answer]:
+def answers(sizes: Sizes, target: Target) -> dict[str, Answer]:
     """Run every study, the mixed one with every seed, and the target at what each recommends."""
     specs = {spec.name: spec for make in STUDIES for spec in [make(sizes, sizes.seeds[0])]}
     specs |= {f"{MIXED}, seed {seed}": mixed(sizes, seed) for seed in sizes.seeds[1:]}
     there = Place(width=sizes.width, steps=sizes.steps)
     found = {}
     for name, spec in specs.items():
-        finished = run(spec, trials)
+        finished = run(spec, target.trials)
         found[name] = transfer_study(spec, finished, there), len(finished)
-    for study, _ in found.values():
-        trials.start(at(sizes.target, study.peak.mean))
+    target.begin(study.peak.mean for study, _ in found.values())
     return {
-        name: Answer(study, count, loss_at(trials, sizes.target, study.peak.mean))
+        name: Answer(study, count, target.loss(study.peak.mean))
         for name, (study, count) in found.items()
     }
-
-
-def target_rows(report: Report, swept: Judgement) -> None:
-    """Add what the sweep of the target found."""
-    for rate, loss in swept.losses.items():
-        report.row(f"target at 2^{rate:g}", loss, "nats a byte")
-    report.row("target: best peak, landscape through all", swept.optimum, "log2")
-    report.row("target: sd of that", swept.sd, "octaves")
-    report.row("target: best peak, parabola", swept.parabola, "log2")
 
 
 def study_rows(report: Report, name: str, found: Answer, swept: Judgement, sizes: Sizes) -> None:
     """Add what a study found, and how far off it is; the mixed one has bars."""
     study, barred = found.study, name.startswith(MIXED)
-    error, above = abs(study.peak.mean - swept.optimum), swept.above_best(found.loss)
+    error, above = swept.off(study.peak.mean), swept.above_best(found.loss)
     report.row(f"{name}: best peak of {found.trials} trials", study.peak.mean, "log2")
     report.row(f"{name}: its sd", study.peak.sd, "octaves")
     report.row(f"{name}: share of one run of the target", 100.0 * study.flops / sizes.flops, "%")
@@ -155,7 +145,7 @@ def study_rows(report: Report, name: str, found: Answer, swept: Judgement, sizes
     report.row(f"{name}: off by", error, "octaves", *of_error)
     of_loss = (f"<= {LOSS_BAR:g}", above <= LOSS_BAR) if barred else ()
     report.row(f"{name}: loss above the best of the sweep", above, "%", *of_loss)
-    inside = study.interval_90[0] <= math.exp2(swept.optimum) <= study.interval_90[1]
+    inside = swept.within(study.interval_90)
     report.row(f"{name}: 90 % interval holds the best peak", str(inside), "")
 
 

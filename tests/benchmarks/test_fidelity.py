@@ -2,20 +2,20 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from pacesetter.protocol import Cost
+from pacesetter.protocol import Cost, Value
 from pacesetter_search.studies import Finished
 
-from benchmarks.fidelity import batches, judge, studies, trials, widths
-from benchmarks.fidelity.judge import Judgement
+from benchmarks.fidelity import batches, studies, trials, widths
+from benchmarks.fidelity.judge import Judgement, Target
 from benchmarks.fidelity.trials import CONTEXT, Result, Trials, key_of
 from benchmarks.reporting import Report
 
 TINY = widths.Sizes(width=48, steps=64, batch=1, widths=(16, 48), narrow=(16, 32), share=1.0)
-CELLS = batches.Sizes(tokens=16 * 4 * CONTEXT, batches=(1, 2, 4), held_back=8, wide=64)
+CELLS = batches.Sizes(tokens=16 * 4 * CONTEXT, batches=(1, 2, 4), held_back=8, wide=64, seeds=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -25,30 +25,39 @@ def pool() -> Iterator[Trials]:
 
 
 class Bowl(Trials):
-    """Losses of a parabola about a rate, without training."""
+    """Losses of a parabola about a rate, without training; one seed may diverge."""
 
-    def __init__(self, bottom: float) -> None:
-        self.bottom = bottom
-        self.tried: list[float] = []
+    def __init__(self, bottom: float, diverges: int | None = None) -> None:
+        self.bottom, self.diverges = bottom, diverges
+        self.tried: list[tuple[float, Value]] = []
 
-    def start(self, parameters: object) -> None:
+    def start(self, parameters: Mapping[str, Value]) -> None:
         pass
 
-    def result(self, parameters: object) -> Result:
-        assert isinstance(parameters, dict)
-        rate = math.log2(parameters["lr"])
-        self.tried.append(rate)
-        return Result(math.exp(0.7 + 0.02 * (rate - self.bottom) ** 2), Cost())
+    def result(self, parameters: Mapping[str, Value]) -> Result:
+        rate, seed = math.log2(float(parameters["lr"])), parameters["seed"]
+        self.tried.append((rate, seed))
+        loss = math.exp(0.7 + 0.02 * (rate - self.bottom) ** 2)
+        return Result(None if seed == self.diverges else loss, Cost())
 
 
 def test_the_bottom_of_the_parabola_is_found_by_hand() -> None:
-    # y = 2 - .25 x + .75 x^2 about -5, by octaves: bottom at x = 1/6. Half octaves between are not looked at.
-    losses = {-6.0: 3.0, -5.5: 2.1, -5.0: 2.0, -4.5: 2.05, -4.0: 2.5}
-    found = Judgement(losses, -5.0, 0.1)
-    assert found.parabola == pytest.approx(-5.0 + 1.0 / 6.0)
+    # y = 2 - .05 x + .15 x^2 in half octaves about -5: bottom at x = 1/6. What lies further away is not looked at.
+    losses = {-6.0: 9.0, -5.5: 2.2, -5.0: 2.0, -4.5: 2.1, -4.0: 9.0}
+    found = Judgement(losses, -5.2, 0.1)
+    assert found.parabola == pytest.approx(-5.0 + 0.5 / 6.0)
     assert found.best == 2.0
     assert found.above_best(2.02) == pytest.approx(1.0)
-    assert found.above_best(None) == math.inf
+    assert math.isnan(Judgement({-5.0: 2.0, -4.5: 2.1}, -5.0, 0.1).parabola)
+
+
+def test_an_answer_is_held_against_whichever_optimum_it_is_further_from() -> None:
+    found = Judgement({-5.5: 2.1, -5.0: 2.0, -4.5: 2.1}, -5.2, 0.1)
+    assert found.off(-5.5) == pytest.approx(0.5)
+    assert found.off(-4.5) == pytest.approx(0.7)
+    assert found.within((2.0**-5.3, 2.0**-4.9))
+    assert not found.within((2.0**-5.3, 2.0**-5.1))
+    assert not found.within((2.0**-5.1, 2.0**-4.9))
 
 
 @pytest.mark.parametrize(("bottom", "lowest", "highest"), [(-5.2, -7.5, -3.5), (-7.4, -8.5, -3.5)])
@@ -56,11 +65,19 @@ def test_a_sweep_has_nine_rates_and_two_on_either_side_of_the_best(
     bottom: float, lowest: float, highest: float
 ) -> None:
     bowl = Bowl(bottom)
-    found = judge.judge(bowl, {"width": 32, "steps": 10, "batch": 4}, -5.5)
+    found = Target(bowl, {"width": 32, "steps": 10, "batch": 4}, -5.5, (0, 1)).judge()
     assert (min(found.losses), max(found.losses)) == (lowest, highest)
-    assert len(bowl.tried) == len(found.losses) == 2 * (highest - lowest) + 1
-    assert found.optimum == pytest.approx(bottom, abs=0.15)
-    assert found.parabola == pytest.approx(bottom, abs=0.1)
+    rates = [rate for rate, _ in bowl.tried]
+    assert len(rates) == 2 * len(found.losses) == 2 * (2 * (highest - lowest) + 1)
+    assert {seed for _, seed in bowl.tried} == {0, 1}
+    assert found.landscape == pytest.approx(bottom, abs=0.15)
+    assert found.parabola == pytest.approx(bottom, abs=0.05)
+
+
+def test_one_seed_that_diverges_makes_a_rate_infinite() -> None:
+    bowl = Bowl(-5.2, diverges=1)
+    assert Target(bowl, {"width": 32, "steps": 10, "batch": 4}, -5.5, (0,)).loss(-5.0) < 9.0
+    assert Target(bowl, {"width": 32, "steps": 10, "batch": 4}, -5.5, (0, 1)).loss(-5.0) == math.inf
 
 
 def test_studies_end_within_their_budget_and_say_what_they_found(pool: Trials) -> None:
