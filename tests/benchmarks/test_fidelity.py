@@ -80,6 +80,7 @@ def test_one_seed_that_diverges_makes_a_rate_infinite() -> None:
     assert Target(bowl, {"width": 32, "steps": 10, "batch": 4}, -5.5, (0, 1)).loss(-5.0) == math.inf
 
 
+@pytest.mark.slow
 def test_studies_end_within_their_budget_and_say_what_they_found(pool: Trials) -> None:
     report = Report("test")
     widths.measure(TINY, pool, report)
@@ -116,6 +117,7 @@ def test_trials_end_in_the_order_of_their_flops(pool: Trials) -> None:
     assert [one.cost.flops for one in found] == [trials.flops_of(one.parameters) for one in found]
 
 
+@pytest.mark.slow
 def test_nine_cells_predict_one_that_was_held_back(pool: Trials) -> None:
     report = Report("test")
     batches.measure(CELLS, pool, report)
