@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pacesetter.protocol import ExperimentSpec, Parameter, Range, TrialPlan, Value
-from pacesetter.protocol.jobs import StrategyChoice
+from pacesetter.protocol import ExperimentSpec, Parameter, Range, StrategyChoice, TrialPlan, Value
 from pacesetter_search.studies import Finished, get_study_strategy
 
 from benchmarks.fidelity.trials import CONTEXT, DEPTH, PROXY, SLOTS, Trials, flops_of

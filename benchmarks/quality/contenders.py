@@ -55,6 +55,8 @@ class Steered:
     statistics: tuple[str, ...] = ()
     parts: int = 1
     """Backward passes that each batch is split into."""
+    workers: int = 0
+    """That run its proxies beside it."""
     fits: Callable[[Task], bool] = fits_any
     placebo_of: str | None = None
     """The contender whose probes it pays for and ignores."""
@@ -104,6 +106,9 @@ CONTENDERS: tuple[Contender, ...] = (
     *_zero_tuning("right", "right rate"),
     *_zero_tuning("low", "30x too low"),
     *_zero_tuning("high", "30x too high"),
+    Steered("proxy: no rate", "proxy", "absent", {"trust": 0.0}, workers=4),
+    Steered("proxy: 30x too low", "proxy", "low", workers=4),
+    Steered("proxy: 30x too high", "proxy", "high", workers=4),
     Steered("autolrs horizon: right rate", "autolrs", "right", {"objective": "horizon"}),
     Steered(
         "base schedule: right rate",
@@ -166,6 +171,7 @@ def steering(contender: Steered, cap: float) -> Steering:
         limits=contender.limits,
         statistics=contender.statistics,
         parts=contender.parts,
+        workers=contender.workers,
     )
 
 

@@ -129,6 +129,7 @@ class SteeredContest(Contest):
             "limits": how.limits.model_dump(mode="json"),
             "statistics": how.statistics,
             "parts": how.parts,
+            "workers": how.workers,
             "search": tree_hash(SEARCH),
             "recipe": describe(self.task.recipe),
             "regime": self.task.kind == "policy",

@@ -25,6 +25,8 @@ class Score:
     """90 % interval that the contender gave for log2 of the best rate, before it ran."""
     decisions: dict[str, int] = field(default_factory=dict)
     """How often each kind of decision was taken."""
+    beside_steps: int = 0
+    """That workers took for it at the same time."""
     job: str | None = None
     """Of the controller, where there was one."""
 

@@ -11,10 +11,11 @@ from uuid import uuid4
 import httpx
 import pacesetter
 import torch
-from pacesetter.protocol import Regime
+from pacesetter.protocol import ProxySearch, Regime
 from pacesetter.run.result import Result
 from torch import Tensor
 
+from benchmarks.quality.beside import Workers
 from benchmarks.quality.engine import score_of
 from benchmarks.quality.score import Score
 from benchmarks.quality.tasks.base import Task, Trial
@@ -38,6 +39,8 @@ class Steering:
     statistics: tuple[str, ...] = ()
     parts: int = 1
     """Backward passes that a batch is split into."""
+    workers: int = 0
+    """That run its proxies beside it: shorter runs of the task itself."""
     target: pacesetter.Target | None = None
     """What the job says of itself: what is remembered of it helps the next one."""
 
@@ -66,7 +69,8 @@ def run_steered(task: Task, steering: Steering, lr: float, steps: int, seed: int
     trial = task.open(seed, lr)
     untrained = trial.validate("A"), trial.validate("B")
     external_id = f"quality-{uuid4().hex}"
-    result, finite = _train(task, trial, steering, steps, seed, external_id)
+    beside = Workers(url, external_id, task, seed, steering.workers) if steering.workers else None
+    result, finite = _train(task, trial, steering, steps, seed, external_id, beside)
     if result.job is None or result.unsent_records or result.fallbacks:
         raise RuntimeError(f"the controller at {url} did not answer a job of {task.name}: {result}")
     final = score_of(trial, untrained, diverged=not finite)
@@ -85,12 +89,19 @@ def run_steered(task: Task, steering: Steering, lr: float, steps: int, seed: int
             "waiting": round(ledger.waiting_seconds, 3),
         },
         job=result.job,
+        beside_steps=0 if beside is None else beside.steps,
         **_decisions(url, result.job),
     )
 
 
 def _train(
-    task: Task, trial: Trial, steering: Steering, steps: int, seed: int, external_id: str
+    task: Task,
+    trial: Trial,
+    steering: Steering,
+    steps: int,
+    seed: int,
+    external_id: str,
+    beside: Workers | None,
 ) -> tuple[Result, bool]:
     """Return the run's result, and whether its last loss was finite."""
     run = pacesetter.attach(
@@ -110,12 +121,17 @@ def _train(
         waiting_seconds=WAITING_SECONDS,
         register_seconds=WAITING_SECONDS,
         seed=seed,
+        proxy=None if beside is None else ProxySearch(proxy=beside.proxy),
     )
     last = math.nan
-    for batch in run.batches(Batches(trial)):
+    for taken, batch in enumerate(run.batches(Batches(trial))):
+        if beside is not None:
+            beside.catch_up(run, taken)
         loss = _backward(trial, batch, steering.parts)
         last = loss.item()
         run.step(loss)
+    if beside is not None:
+        beside.close()
     return run.finish(), math.isfinite(last)
 
 

@@ -20,7 +20,15 @@ from pacesetter.errors import (
     StateMismatch,
 )
 from pacesetter.limits import Limits
-from pacesetter.protocol import Evidence, Objective, Recommendation, Sweep, SweptRun, Target
+from pacesetter.protocol import (
+    Evidence,
+    Objective,
+    ProxySearch,
+    Recommendation,
+    Sweep,
+    SweptRun,
+    Target,
+)
 from pacesetter.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ __all__ = [
     "Limits",
     "Objective",
     "PacesetterError",
+    "ProxySearch",
     "Recommendation",
     "RegistrationRefused",
     "Result",

@@ -37,6 +37,7 @@ from pacesetter.protocol import (
     Message,
     Notice,
     ParameterGroup,
+    ProxySearch,
     Regime,
     SegmentEnded,
     SegmentPlan,
@@ -49,6 +50,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pacesetter_search.memory.records import FoundPeak
 
 State: TypeAlias = dict[str, JsonValue]
+
+STUDY = "study"
+"""Name among the priors of what the experiment that a job names said when it registered (:class:`Studied`)."""
 
 
 class Registered(Message):
@@ -90,11 +94,43 @@ class BudgetChanged(Message):
     position: int
 
 
+class Studied(Message):
+    """What the proxy runs beside a job say of its best peak by now; only a strategy that listens is told.
+
+    Attributes:
+        experiment: Whose trials.
+        trials: That have ended, failed ones among them.
+        over: Whether no more will come.
+        position: Where the job stands, by what it has reported.
+        log2_lr: Of the best peak at the job's own place, as the proxies take rates; None: they say nothing of it.
+        sd: Of it, in octaves.
+        bounded: Whether the best rate of some cell lies between others that were run there.
+        share: What they cost over one run of the job, in FLOPs; None where they count none.
+        dominant: What widens the interval most, in words.
+        warnings: What has to be minded.
+        problem: Why there is no answer; empty where there is one.
+    """
+
+    type: Literal["studied"] = "studied"
+    experiment: str
+    trials: int
+    over: bool
+    position: int
+    log2_lr: float | None = Field(default=None, allow_inf_nan=False)
+    sd: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    bounded: bool = False
+    share: float | None = None
+    dominant: str = ""
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
 Body: TypeAlias = (
     Registered
     | Rewound
     | Overridden
     | BudgetChanged
+    | Studied
     | Measurements
     | Acknowledgement
     | SegmentEnded
@@ -128,6 +164,8 @@ class JobFacts:
     seed: int
     regime: Regime = "other"
     workload: Workload = field(default_factory=Workload)
+    proxies: ProxySearch | None = None
+    """The proxy runs that the job listens to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +223,8 @@ class Strategy(ABC):
         remembers: Whether it asks what other jobs of the project taught (``Registered.priors``).
         handles_budget: Whether it answers :class:`BudgetChanged`. For one that does not, the controller itself extends
             or shortens what the job follows, and the job counts as overridden until it is handed back.
+        listens: Whether it answers :class:`Studied`, which jobs with proxies are told of as trials end. It decides then
+            and there: when proxies speak nobody can declare beforehand.
         tier: How well proven it is. One that is ``experimental`` is offered and never chosen by default.
         needs: What a job has to have for it, in a few words.
     """
@@ -197,6 +237,7 @@ class Strategy(ABC):
     remembers: ClassVar[bool] = False
     default_cap: ClassVar[float] = 0.15
     handles_budget: ClassVar[bool] = False
+    listens: ClassVar[bool] = False
     parameters_type: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, parameters: Parameters) -> None:

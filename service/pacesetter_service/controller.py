@@ -13,21 +13,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pacesetter.protocol import JobSpec, JobStatus, Report, ReportReply, SegmentPage
-from pacesetter_search.contract import Strategy
+from pacesetter_search.contract import STUDY, JobFacts, Strategy
 from pacesetter_search.memory.jobs import job_priors
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
-from pacesetter_service.access import idempotency, tokens
+from pacesetter_service.access import idempotency
+from pacesetter_service.access.calls import AccessCalls
 from pacesetter_service.curves.recorder import CurveRecorder
 from pacesetter_service.curves.service import Curves
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
+from pacesetter_service.experiments.beside import Begins, answer, experiment_of, require_experiment
+from pacesetter_service.experiments.questions import read_results
 from pacesetter_service.experiments.remote import StudyProcess
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.service import Experiments
 from pacesetter_service.experiments.strategies import Studies
+from pacesetter_service.experiments.telling import StudyTeller
 from pacesetter_service.jobs import lifecycle, reading, registration
 from pacesetter_service.jobs.exporting import Format
 from pacesetter_service.jobs.lifecycle import Verb
@@ -53,14 +57,12 @@ from pacesetter_service.segments.repository import segment_page
 from pacesetter_service.views import (
     CurveView,
     EventView,
-    IdempotencyRecord,
     JobView,
     LedgerView,
     MainLinePiece,
     OverrideResult,
     Page,
     Registered,
-    StoredToken,
 )
 from pacesetter_service.wakeup import Wakeups, wait_for
 
@@ -109,15 +111,15 @@ class ControllerOptions:
     """Called with ``fitted`` or ``unfit`` and the seconds that the fit of a law took."""
 
 
-class Controller:
+class Controller(AccessCalls):
     """See the module's docstring. Open with :meth:`open`, close with :meth:`close`."""
 
     def __init__(self, database_url: str, options: ControllerOptions) -> None:
+        super().__init__(open_store(database_url, self._after_commit), options.idempotency_seconds)
         self._options = options
         self._registry = Registry(options.registry)
         self._wakeups = Wakeups()
         self._kinds: dict[tuple[str, int], str] = {}
-        self._store = open_store(database_url, self._after_commit)
         process = PlanningProcess(
             options.registry,
             options.plan_timeout_seconds,
@@ -138,7 +140,7 @@ class Controller:
         self._recorder = CurveRecorder(
             self._store, self._registry, options.record_every_seconds, self._law_runner.wake
         )
-        studies = Studies(options.studies)
+        studies = self._study_strategies = Studies(options.studies)
         self._studies = StudyRunner(
             self._store,
             studies,
@@ -146,8 +148,9 @@ class Controller:
             options.study_every_seconds,
             options.observe_planning,
         )
+        self._teller = StudyTeller(self._store, self._registry, options.study_every_seconds)
         self.experiments = Experiments(
-            self._store, studies, self._studies, options.lease_seconds, self._recorder.wake
+            self._store, studies, self._studies, options.lease_seconds, self._trial_ended
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)
@@ -176,6 +179,11 @@ class Controller:
             self._recorder.start()
             self._law_runner.start()
             self._studies.start()
+            self._teller.start()
+
+    def _trial_ended(self) -> None:
+        self._recorder.wake()
+        self._teller.wake()
 
     def _after_commit(self, wakes: frozenset[str], due: frozenset[str]) -> None:
         for job in wakes:
@@ -227,6 +235,7 @@ class Controller:
         await self._recorder.close()
         await self._law_runner.close()
         await self._studies.close()
+        await self._teller.close()
         await self._planning.close()
         await self._store.close()
 
@@ -247,35 +256,56 @@ class Controller:
 
         Raises:
             StrategyRefused: The strategy is unknown or cannot steer the job.
-            Refused: The job names a recommendation that the project does not have.
+            Refused: The job names a recommendation or an experiment that the project does not have, or does not say
+                enough for the proxies that it wants run.
             Conflict: The ``external_id`` belongs to a job with another clock, or base schedule for the same budget.
         """
+        begins = self._begins_with(spec)
         if validate_only:
             named = spec.recommendation
             if named is not None:
                 await self._store.read(lambda tx: require_known(tx, named, project))
+            await self._store.read(lambda tx: require_experiment(tx, spec, project))
             return would_register(assess(spec, self._registry))
         priors = await self._remembered(spec, project)
         registered = await self._store.write(
-            lambda tx: registration.register(tx, spec, project, self._registry, priors)
+            lambda tx: registration.register(tx, spec, project, self._registry, priors, begins)
         )
         if registered.is_new_job and self._options.planning:
             registered = await self._with_first_segments(registered)
         return registered
+
+    def _begins_with(self, spec: JobSpec) -> Begins | None:
+        """Return the experiment that begins with a job, if it wants proxies run."""
+        if spec.proxies is None:
+            return None
+        return experiment_of(spec, assess(spec, self._registry).facts, self._study_strategies)
 
     async def _remembered(self, spec: JobSpec, project: str) -> dict[str, JsonValue]:
         """Return what the project's other runs teach a job that is new and whose strategy asks."""
         if await self._store.read(lambda tx: registration.is_known(tx, spec, project)):
             return {}
         assessment = assess(spec, self._registry)
+        said = await self._studied(spec, assessment.facts, project)
         if not assessment.strategy.remembers:
-            return {}
+            return said
         evidence = await self._evidence.of(project)
         records = [one for one in evidence.recorded.records if one.regime == spec.regime]
         # A tenth of a second with a hundred runs: not on the loop that takes reports.
-        return await asyncio.to_thread(
+        remembered = await asyncio.to_thread(
             job_priors, records, assessment.facts, evidence.family_laws()
         )
+        return {**remembered, **said}
+
+    async def _studied(self, spec: JobSpec, facts: JobFacts, project: str) -> dict[str, JsonValue]:
+        """Return what the experiment that a job names says of it when it registers."""
+        named = None if spec.proxies is None else spec.proxies.experiment
+        if named is None:
+            return {}
+        await self._store.read(lambda tx: require_experiment(tx, spec, project))
+        question = await self._store.read(lambda tx: read_results(tx, named, project))
+        said = await asyncio.to_thread(answer, facts, question)
+        return {STUDY: said.model_dump(mode="json")}
 
     async def report(self, job_id: str, report: Report) -> ReportReply:
         """Store the records of a report, advance the strategy, and return what is new for the job.
@@ -400,6 +430,10 @@ class Controller:
         """Return what the job has spent."""
         return await self._store.read(lambda tx: reading.ledger(tx, job_id))
 
+    async def tell_studies(self) -> tuple[str, ...]:
+        """Tell jobs what their proxies say by now, at once; return those that were told."""
+        return await self._teller.tell()
+
     async def reap(self, now: datetime | None = None) -> tuple[str, ...]:
         """Mark jobs without contact as lost, end trials whose last lease ran out, drop expired idempotency keys.
 
@@ -424,73 +458,3 @@ class Controller:
     async def fit_laws(self) -> tuple[str, ...]:
         """Fit the laws whose curves changed, at once; return the ids of the new versions."""
         return await self._law_runner.fit(at_once=True)
-
-    # -- access ------------------------------------------------------------------------------------------------
-
-    async def create_token(
-        self,
-        *,
-        hmac: str,
-        hint: str,
-        name: str,
-        scopes: Sequence[str],
-        project: str = "default",
-        expires_at: datetime | None = None,
-    ) -> StoredToken:
-        """Store a token by its HMAC. Raises Conflict (``TOKEN_EXISTS``)."""
-        return await self._store.write(
-            lambda tx: tokens.create_token(
-                tx,
-                hmac=hmac,
-                hint=hint,
-                name=name,
-                scopes=scopes,
-                project=project,
-                expires_at=expires_at,
-            )
-        )
-
-    async def list_tokens(self, project: str | None = None) -> tuple[StoredToken, ...]:
-        """Return all tokens, revoked and expired ones too, newest first."""
-        return await self._store.read(lambda tx: tokens.list_tokens(tx, project))
-
-    async def revoke_token(self, token_id: str) -> StoredToken:
-        """Revoke a token; once more changes nothing. Raises NotFound."""
-        return await self._store.write(lambda tx: tokens.revoke_token(tx, token_id))
-
-    async def find_token(self, hmac: str) -> StoredToken | None:
-        """Return the token with this HMAC if it is neither revoked nor expired, noting its use (once a minute)."""
-        token, is_stale = await self._store.read(lambda tx: tokens.find_token(tx, hmac))
-        if token is not None and is_stale:
-            token_id = token.id
-            await self._store.write(lambda tx: tokens.note_use(tx, token_id))
-        return token
-
-    async def begin_idempotent(self, scope: str, key: str, fingerprint: str) -> IdempotencyRecord:
-        """Claim an ``Idempotency-Key`` within ``scope`` (the caller's token)."""
-        return await self._store.write(lambda tx: idempotency.begin(tx, scope, key, fingerprint))
-
-    async def finish_idempotent(
-        self,
-        scope: str,
-        key: str,
-        status: int,
-        body: bytes,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Store the reply of a claimed key."""
-        await self._store.write(
-            lambda tx: idempotency.finish(
-                tx,
-                scope,
-                key,
-                status=status,
-                body=body,
-                headers=headers or {},
-                keep_seconds=self._options.idempotency_seconds,
-            )
-        )
-
-    async def abandon_idempotent(self, scope: str, key: str) -> None:
-        """Give a claimed key back: the request failed and may be tried again."""
-        await self._store.write(lambda tx: idempotency.abandon(tx, scope, key))

@@ -62,6 +62,8 @@ class JobView:
     last_event: int
     planning: bool
     """A stored event waits for the strategy."""
+    experiment: str | None
+    """Whose trials it takes its peak from."""
     created_at: datetime
     last_seen_at: datetime
     tags: dict[str, JsonValue]

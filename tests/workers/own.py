@@ -1,5 +1,6 @@
 """Code of an operator's own, as the trials of these tests name it."""
 
+import math
 import os
 import random
 import signal
@@ -117,3 +118,11 @@ def draws(trial: RunningTrial) -> Outcome:
             "torch": float(torch.rand(())),
         },
     )
+
+
+def bowl(trial: RunningTrial) -> Outcome:
+    """End with a loss that is lowest at a rate of 2^-9, whatever the steps."""
+    lr, steps = float(trial.parameters["lr"]), int(trial.parameters["steps"])
+    loss = 2.0 * math.exp(0.2 * (math.log2(lr) + 9.0) ** 2)
+    trial.report(steps, loss=loss, lr=lr, tokens=32.0 * steps, flops=1e6 * steps)
+    return Outcome(loss=loss)

@@ -1,6 +1,7 @@
 """The shared language of jobs and service: segments, records, registration, experiments, trials."""
 
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
+from pacesetter.protocol.choices import StrategyChoice, Tags
 from pacesetter.protocol.clauses import (
     StopClause,
     StopIfAboveFirst,
@@ -34,9 +35,8 @@ from pacesetter.protocol.jobs import (
     Registration,
     ReportReply,
     SegmentPage,
-    StrategyChoice,
-    Tags,
 )
+from pacesetter.protocol.proxies import ProxySearch
 from pacesetter.protocol.recommendations import (
     Alternative,
     Evidence,
@@ -147,6 +147,7 @@ __all__ = [
     "Parametrization",
     "Problem",
     "Proxy",
+    "ProxySearch",
     "Question",
     "Range",
     "Reason",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from pacesetter.protocol.base import Message, Name
-from pacesetter.protocol.jobs import StrategyChoice, Tags
+from pacesetter.protocol.choices import StrategyChoice, Tags
 from pacesetter.protocol.workloads import Regime, Workload
 
 MAX_TRIALS = 10_000

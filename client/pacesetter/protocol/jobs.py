@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
-from pydantic_core import to_json
+from pydantic import Field, JsonValue, model_validator
 
 from pacesetter.limits import Limits
 from pacesetter.protocol.base import Clock, Incoming, Message, Name
+from pacesetter.protocol.choices import StrategyChoice, Tags
+from pacesetter.protocol.proxies import ProxySearch
 from pacesetter.protocol.segments import Segment
 from pacesetter.protocol.workloads import Regime, Workload
 from pacesetter.schedules import Schedule
@@ -14,23 +15,6 @@ from pacesetter.schedules import Schedule
 Authority = Literal["observe", "advise", "approve", "steer"]
 JobStatus = Literal["registered", "running", "paused", "completed", "failed", "cancelled", "lost"]
 UNLIMITED: Literal["unlimited"] = "unlimited"
-
-MAX_TAGS = 100
-MAX_TAGS_BYTES = 65_536
-"""All tags of a job as JSON: they are read with every list of jobs."""
-
-
-def _bounded(tags: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(to_json(tags, inf_nan_mode="strings"))
-    if size > MAX_TAGS_BYTES:
-        raise ValueError(
-            f"tags take {size} bytes as JSON; keep them within {MAX_TAGS_BYTES}, and tag with where the rest is kept"
-        )
-    return tags
-
-
-Tags = Annotated[dict[Name, JsonValue], Field(max_length=MAX_TAGS), AfterValidator(_bounded)]
-"""What a person wants to remember a job by."""
 
 
 class Budget(Message):
@@ -75,13 +59,6 @@ class ParameterGroup(Message):
     optimizer: str = ""
 
 
-class StrategyChoice(Message):
-    """Which strategy decides, with its parameters. No name: the service picks one the job can do."""
-
-    name: Name | None = None
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-
-
 class JobSpec(Message):
     """The body of ``POST /v1/jobs``."""
 
@@ -105,6 +82,8 @@ class JobSpec(Message):
     workload: Workload = Workload()
     recommendation: Name | None = None
     """Id of the recommendation that its base schedule and rates come from."""
+    proxies: ProxySearch | None = None
+    """Proxy runs beside it that it takes its peak learning rate from."""
     weight_decay_coupling: Literal["torch", "independent"] = "torch"
     seed: int = Field(default=0, ge=0, lt=2**63)
     tags: Tags = Field(default_factory=dict)

@@ -17,7 +17,15 @@ from pacesetter.checkpoints.base import CheckpointStore
 from pacesetter.errors import ConfigurationError, SnapshotError
 from pacesetter.fitting import check_recommendation
 from pacesetter.limits import Limits
-from pacesetter.protocol import Authority, Budget, Capabilities, StrategyChoice, Target, Workload
+from pacesetter.protocol import (
+    Authority,
+    Budget,
+    Capabilities,
+    ProxySearch,
+    StrategyChoice,
+    Target,
+    Workload,
+)
 from pacesetter.run.claims import check_unclaimed, claim
 from pacesetter.run.disabled import DisabledRun
 from pacesetter.run.job import Job
@@ -225,10 +233,38 @@ def _job(
         regime=settings.get("regime", "other" if target is None else target.regime),
         workload=Workload() if target is None else target.workload(),
         recommendation=recommended.id if recommended else None,
+        proxies=_proxies(settings),
         expected_batch=recommended.batch_tokens if recommended else None,
         seed=settings.get("seed", 0),
         tags=dict(settings.get("tags") or {}),
     )
+
+
+def _proxies(settings: Settings) -> ProxySearch | None:
+    """Return the proxy runs that the job listens to.
+
+    Raises:
+        ConfigurationError: Both kinds were given, or one that cannot be.
+    """
+    proxy, experiment = settings.get("proxy"), settings.get("experiment")
+    if proxy is None and experiment is None:
+        return None
+    if proxy is not None and experiment is not None:
+        raise ConfigurationError(
+            "proxy and experiment both say where the peak comes from; leave one of them out"
+        )
+    if isinstance(proxy, ProxySearch):
+        return proxy
+    try:
+        return ProxySearch.model_validate(
+            {"experiment": experiment} if proxy is None else {"proxy": proxy}
+        )
+    except ValidationError as error:
+        given = f"experiment is {experiment!r}" if proxy is None else f"proxy is {proxy!r}"
+        raise ConfigurationError(
+            f"{given}; expected a built-in proxy such as 'byte_lm', an entry point 'module:function', "
+            "pacesetter.ProxySearch(...), or experiment=<id>"
+        ) from error
 
 
 def _target(settings: Settings) -> Target | None:

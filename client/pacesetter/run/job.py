@@ -16,6 +16,7 @@ from pacesetter.protocol import (
     Capabilities,
     JobSpec,
     ParameterGroup,
+    ProxySearch,
     Regime,
     Segment,
     StrategyChoice,
@@ -45,6 +46,8 @@ class Job:
     workload: Workload = field(default_factory=Workload)
     recommendation: str | None = None
     """Id of the recommendation that it runs on."""
+    proxies: ProxySearch | None = None
+    """Proxy runs that it takes its peak from."""
     expected_batch: float | None = None
     """Tokens of a step that its rates are for; None: any."""
     seed: int = 0
@@ -68,6 +71,7 @@ class Job:
             regime=self.regime,
             workload=self.workload,
             recommendation=self.recommendation,
+            proxies=self.proxies,
             seed=self.seed,
             tags=self.tags,
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from pydantic import JsonValue
 
 from pacesetter.errors import ConfigurationError
-from pacesetter.protocol import Recommendation, Regime, Target
+from pacesetter.protocol import ProxySearch, Recommendation, Regime, Target
 from pacesetter.run.optimizing import STATISTICS, Statistic
 from pacesetter.run.ranks import GROUP_TIMEOUT_SECONDS
 from pacesetter.transport import Mode, Transport
@@ -46,6 +46,11 @@ class Settings(TypedDict, total=False):
     """What :func:`pacesetter.recommend` returned: its schedule is the base, its peak the first group's base rate (the
     ratios between groups are kept), and its target the job's where none is given. Budget and batch have to be its
     own."""
+    proxy: str | ProxySearch | None
+    """What workers run beside this job, so that it takes its peak from that (strategy ``proxy``): a built-in proxy, an
+    entry point ``module:function`` that their operators allow, or all of a :class:`pacesetter.ProxySearch`."""
+    experiment: str | None
+    """Id of an experiment that the peak is taken from instead."""
     recommended_weight_decay: bool
     """Whether groups that decay take the recommended weight decay (False)."""
     regime: Regime

@@ -34,6 +34,7 @@ from pacesetter_search.contract import (
     Rewound,
     State,
     Strategy,
+    Studied,
 )
 from pacesetter_search.guard.memory import GuardMemory, Held
 from pacesetter_search.guard.parameters import GuardParameters
@@ -65,6 +66,7 @@ class Guarded(Strategy):
             "remembers",
             "default_cap",
             "handles_budget",
+            "listens",
             "parameters_type",
         )
         for attribute in own:
@@ -195,7 +197,7 @@ def _fell_back(body: FellBack, memory: GuardMemory) -> Body:
 
 def _renamed(body: Body, memory: GuardMemory) -> Body:
     """Return the body with the number that the strategy knows its segment by."""
-    if isinstance(body, Registered | Rewound | Overridden | BudgetChanged):
+    if isinstance(body, Registered | Rewound | Overridden | BudgetChanged | Studied):
         return body
     known = memory.known(body.segment)
     return body if known == body.segment else body.model_copy(update={"segment": known})

@@ -17,6 +17,7 @@ _STRATEGIES = {
     "hypergradient": "pacesetter_search.strategies.hypergradient:HypergradientStrategy",
     "law": "pacesetter_search.strategies.law:LawStrategy",
     "manual": "pacesetter_search.strategies.manual:Manual",
+    "proxy": "pacesetter_search.strategies.proxy:ProxyStrategy",
     "refinement": "pacesetter_search.strategies.refinement:Refinement",
     "snr": "pacesetter_search.strategies.snr:SNR",
     "wsd_branch": "pacesetter_search.strategies.wsd_branch:WSDBranch",
@@ -51,11 +52,10 @@ def get_strategy(name: str) -> type[Strategy]:
 def default_strategy(job: JobFacts) -> str:
     """Return the strategy for a job that names none.
 
-    For now always ``fixed``: no search here has yet been shown to end better than a published schedule at the same
-    total number of steps, and a default has to.
+    One that names proxies listens to them. Else always ``fixed``, for now: no search here has yet been shown to end
+    better than a published schedule at the same total number of steps, and a default has to.
     """
-    del job
-    return "fixed"
+    return "fixed" if job.proxies is None else "proxy"
 
 
 __all__ = ["UnknownStrategy", "default_strategy", "get_strategy", "strategy_names"]

@@ -80,6 +80,7 @@ class JobRow(Base):
         Index("ix_jobs_status_last_seen_at", "status", "last_seen_at"),
         Index("ix_jobs_due_since", "due_since"),
         Index("ix_jobs_unrecorded_since", "unrecorded_since"),
+        Index("ix_jobs_experiment", "experiment"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -113,6 +114,10 @@ class JobRow(Base):
     """The base schedule for that length; null while it is the spec's."""
     unrecorded_since: Mapped[datetime | None]
     """When it ended, while its curve is still to be made."""
+    experiment: Mapped[str | None] = mapped_column(String(40))
+    """Whose trials it listens to."""
+    told: Mapped[int] = mapped_column(default=0)
+    """The experiment's ``revision`` when its strategy was told of it last."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=utc_now())
 
@@ -326,6 +331,8 @@ class ExperimentRow(Base):
     """The strategy had fewer trials than it was asked for, and no trial has ended since."""
     due_since: Mapped[datetime | None]
     """Since when a slow strategy has to be asked; null where it has not."""
+    job: Mapped[str | None] = mapped_column(String(40))
+    """The job that it began with, and ends with."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
     ended_at: Mapped[datetime | None]
 

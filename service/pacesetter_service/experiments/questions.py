@@ -27,6 +27,8 @@ class Question:
     most: int
     planned: int
     revision: int
+    over: bool = False
+    """Whether nothing more is planned."""
 
     def ask(self, strategy: StudyStrategy) -> tuple[TrialPlan, ...]:
         """Return the strategy's answer.
@@ -78,6 +80,7 @@ def read_question(tx: Transaction, row: Any, most: int) -> Question:
         most=most,
         planned=row.planned,
         revision=row.revision,
+        over=row.status != "running",
     )
 
 

@@ -32,8 +32,10 @@ def trial_seed(experiment_seed: int, number: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def insert_experiment(tx: Transaction, spec: ExperimentSpec, choice: Choice, project: str) -> str:
-    """Store a new experiment, as yet without trials; return its id."""
+def insert_experiment(
+    tx: Transaction, spec: ExperimentSpec, choice: Choice, project: str, job: str | None = None
+) -> str:
+    """Store a new experiment, as yet without trials; return its id. It ends with ``job``, where it began with one."""
     ensure_project(tx, project)
     experiment = f"exp_{secrets.token_hex(10)}"
     tx.execute(
@@ -48,6 +50,7 @@ def insert_experiment(tx: Transaction, spec: ExperimentSpec, choice: Choice, pro
             # What was not given is not written, so that it is still known afterwards.
             spec=spec.model_dump_json(exclude_unset=True),
             reason="",
+            job=job,
         )
     )
     return experiment
@@ -256,6 +259,7 @@ def _experiment_view(tx: Transaction, row: Any, counts: TrialCounts, cost: Cost)
         trials=counts,
         cost=cost,
         best=None if best is None else trial_view(best, spec),
+        job=row.job,
         created_at=row.created_at,
         ended_at=row.ended_at,
     )

@@ -83,6 +83,8 @@ class ExperimentView:
     """Of all trials."""
     best: TrialView | None
     """With the lowest loss so far."""
+    job: str | None
+    """The job that it began with, and ends with."""
     created_at: datetime
     ended_at: datetime | None
 

@@ -39,6 +39,7 @@ def _view(row: Any) -> JobView:
         last_seq=row.last_seq,
         last_event=row.last_event,
         planning=row.due_event > row.reduced_through and row.status not in ENDED,
+        experiment=row.experiment,
         created_at=row.created_at,
         last_seen_at=row.last_seen_at,
         tags=row.tags,

@@ -14,10 +14,11 @@ from pacesetter_service.budgets.changing import note_restart
 from pacesetter_service.database.models import JobRow, SessionRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import Conflict, StrategyRefused
+from pacesetter_service.experiments.beside import Begins, link, require_experiment
 from pacesetter_service.jobs.open_job import OpenJob, lock_job
 from pacesetter_service.planning.commit import plan_now
 from pacesetter_service.planning.messages import Facts
-from pacesetter_service.planning.registry import Registry
+from pacesetter_service.planning.registry import Registry, unheard
 from pacesetter_service.projects import ensure_project
 from pacesetter_service.recommendations.repository import mark_applied
 from pacesetter_service.segments import repository as segments
@@ -56,7 +57,7 @@ def assess(spec: JobSpec, registry: Registry) -> Assessment:
     strategy = registry.build(name, parameters)
     cap = strategy.default_cap if spec.overhead_cap is None else spec.overhead_cap
     facts = Facts.of(spec, authority, cap).for_strategy()
-    obstacles = tuple(strategy.obstacles(facts))
+    obstacles = (*unheard(facts, strategy), *strategy.obstacles(facts))
     if obstacles:
         fitting = registry.fitting(facts)
         raise StrategyRefused(
@@ -94,6 +95,7 @@ def register(
     project: str,
     registry: Registry,
     priors: dict[str, JsonValue] | None = None,
+    begins: Begins | None = None,
 ) -> Registered:
     """Return the job's registration; a known ``external_id`` with another nonce opens a new session.
 
@@ -103,10 +105,12 @@ def register(
         project: Whose it is.
         registry: The strategies.
         priors: What other jobs taught; only a new job's first event carries it.
+        begins: The experiment that begins with a new job.
 
     Raises:
         StrategyRefused: The strategy cannot steer the job.
-        Refused: It names a recommendation that the project does not have (``UNKNOWN_RECOMMENDATION``).
+        Refused: It names a recommendation or an experiment that the project does not have
+            (``UNKNOWN_RECOMMENDATION``, ``UNKNOWN_EXPERIMENT``).
         Conflict: The ``external_id`` belongs to another kind of job (``EXTERNAL_ID_TAKEN``).
     """
     ensure_project(tx, project)
@@ -114,11 +118,12 @@ def register(
         mark_applied(tx, spec.recommendation, project)
     found = _find(tx, spec, project)
     if found is None:
+        require_experiment(tx, spec, project)
         assessment = assess(spec, registry)
         job_id = _insert_job(tx, assessment, project)
         job = lock_job(tx, job_id)
         if job.last_event == 0:
-            return _first_session(job, spec, registry, priors or {})
+            return _first_session(job, spec, registry, priors or {}, begins)
         # Another replica was faster: what follows is that of a known job.
     else:
         job = lock_job(tx, found)
@@ -167,11 +172,16 @@ def _insert_job(tx: Transaction, assessment: Assessment, project: str) -> str:
 
 
 def _first_session(
-    job: OpenJob, spec: JobSpec, registry: Registry, priors: dict[str, JsonValue]
+    job: OpenJob,
+    spec: JobSpec,
+    registry: Registry,
+    priors: dict[str, JsonValue],
+    begins: Begins | None,
 ) -> Registered:
     session, number = _open_session(job, spec)
     first = RegisteredEvent(priors=priors)
     job.due_event = job.add_event("registered", first, reducible=True, session=session)
+    link(job, spec, begins)
     if spec.recommendation is not None:
         body = {"recommendation": spec.recommendation}
         job.add_event("recommendation_applied", body, session=session)
@@ -213,10 +223,11 @@ def _known_job(job: OpenJob, spec: JobSpec, registry: Registry) -> Registered:
         )
     if job.status in ("completed", "failed", "lost"):
         job.status = "running" if job.main_position else "registered"
-    # Strategy and seed stay those of the first registration.
+    # Strategy, proxies and seed stay those of the first registration.
     merged = spec.model_copy(
         update={
             "strategy": known.strategy,
+            "proxies": known.proxies,
             "seed": known.seed,
             "overhead_cap": known.overhead_cap,
         }

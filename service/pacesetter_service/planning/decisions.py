@@ -108,6 +108,7 @@ def rewind(job: OpenJob, position: int) -> Kept:
     job.strategy_version = decision.strategy_version
     job.strategy_parameters = decision.strategy_parameters
     job.changes["state"] = decision.state
+    job.changes["told"] = 0  # what was heard of its proxies since then is not in that state
     job.overridden = job.overridden and _was_overridden(job, decision.last_seq)
     job.running = segments.covering_main(job.tx, job.id, position)
     number = job.add_event(

@@ -15,6 +15,7 @@ from pacesetter.protocol import (
     Message,
     Notice,
     ParameterGroup,
+    ProxySearch,
     Regime,
     SegmentEnded,
     SegmentPlan,
@@ -22,7 +23,14 @@ from pacesetter.protocol import (
     Workload,
 )
 from pacesetter.schedules import Schedule
-from pacesetter_search.contract import BudgetChanged, JobFacts, Overridden, Registered, Rewound
+from pacesetter_search.contract import (
+    BudgetChanged,
+    JobFacts,
+    Overridden,
+    Registered,
+    Rewound,
+    Studied,
+)
 from pydantic import Field, JsonValue
 
 EventBody = Annotated[
@@ -30,6 +38,7 @@ EventBody = Annotated[
     | Rewound
     | Overridden
     | BudgetChanged
+    | Studied
     | Measurements
     | Acknowledgement
     | SegmentEnded
@@ -61,6 +70,7 @@ class Facts(Message):
     seed: int
     regime: Regime = "other"
     workload: Workload = Workload()
+    proxies: ProxySearch | None = None
 
     @classmethod
     def of(cls, spec: JobSpec, authority: str, overhead_cap: float) -> "Facts":
@@ -76,6 +86,7 @@ class Facts(Message):
             seed=spec.seed,
             regime=spec.regime,
             workload=spec.workload,
+            proxies=spec.proxies,
         )
 
     def for_strategy(self) -> JobFacts:
@@ -91,6 +102,7 @@ class Facts(Message):
             seed=self.seed,
             regime=self.regime,
             workload=self.workload,
+            proxies=self.proxies,
         )
 
 

@@ -9,7 +9,16 @@ from pacesetter.protocol import (
     SegmentEnded,
     SessionBegan,
 )
-from pacesetter_search.contract import Body, BudgetChanged, Context, Event, Rewound, State, Strategy
+from pacesetter_search.contract import (
+    Body,
+    BudgetChanged,
+    Context,
+    Event,
+    Rewound,
+    State,
+    Strategy,
+    Studied,
+)
 
 from pacesetter_service.planning.messages import (
     LogLine,
@@ -35,7 +44,7 @@ def position_after(position: int, body: Body) -> int:
     """Return the main-line position once ``body`` has happened, as far as it says."""
     if isinstance(body, SegmentEnded):
         return body.main_position
-    if isinstance(body, FellBack | SessionBegan | Rewound | BudgetChanged):
+    if isinstance(body, FellBack | SessionBegan | Rewound | BudgetChanged | Studied):
         return body.position
     return position
 

@@ -81,11 +81,19 @@ class Registry:
         fits = []
         for name in self.names():
             try:
-                if not tuple(self.build(name, {}).obstacles(job)):
+                strategy = self.build(name, {})
+                if not (*unheard(job, strategy), *strategy.obstacles(job)):
                     fits.append(name)
             except StrategyRefused:
                 continue  # it needs parameters, so it cannot be proposed as it is
         return tuple(fits)
+
+
+def unheard(job: JobFacts, strategy: Strategy) -> tuple[str, ...]:
+    """Return that a strategy would not hear the job's proxies, if so: they would be run for nothing."""
+    if job.proxies is None or strategy.listens:
+        return ()
+    return ("the job names proxies, and this strategy does not listen to them",)
 
 
 def _guarded(strategy: type[Strategy], parameters: dict[str, Any]) -> Strategy:

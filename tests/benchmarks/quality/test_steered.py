@@ -70,3 +70,15 @@ def test_the_loader_tells_how_often_data_repeat() -> None:
     (language,) = named("bytes-lm")
     assert Batches(LOGISTIC.open(0)).epoch_batches == 1079 // 32
     assert Batches(language.open(0)).epoch_batches is None
+
+
+def test_a_job_beside_workers_hears_trials_that_end_while_it_trains() -> None:
+    steering = Steering("proxy", {"trust": 0.0}, 0.15, Limits(), workers=4)
+    found = run_steered(SHORT, steering, 1e-3, STEPS, seed=4)
+    alone = run_steered(SHORT, Steering("fixed", {}, 0.0, Limits()), 1e-3, STEPS, seed=4)
+    assert found.main_steps == STEPS
+    assert STEPS <= found.steps <= 1.15 * STEPS
+    # Seven rates for an eighth of the steps, and three or more for a quarter.
+    assert found.beside_steps >= 7 * STEPS // 8 + 3 * STEPS // 4
+    assert found.decisions["moves"] >= 1
+    assert found.B < 0.9 * alone.B

@@ -29,6 +29,7 @@ from pacesetter_search.contract import (
     Registered,
     Rewound,
     Strategy,
+    Studied,
 )
 from pacesetter_search.strategies import get_strategy
 
@@ -55,6 +56,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "fedhyper": ("fedhyper", {}),
     "law": ("law", {"choose_shape": "always", "win_probability": 0.51}),
+    "proxy": ("proxy", {"trust_proxies": 1.0, "trust": 0.1}),
     "refinement": ("refinement", {"share": 0.15, "optimizer": "sgd"}),
     "snr": ("snr", {"micro_batch": 8.0}),
     "wsd_branch": ("wsd_branch", {"budgets": [150, 250]}),
@@ -65,7 +67,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         {"then": "horizon", "trust": 1.0, "trust_octaves": 0.01, "overfitting_guard": False},
     ),
 }
-SLOW = ["zero_tuning", "handed_over"]
+SLOW = ["zero_tuning", "handed_over", "proxy"]
 QUICK = [kind for kind in KINDS if kind not in SLOW]
 losses = st.none() | st.floats() | st.floats(0.1, 5.0)
 segments = st.integers(0, 12)
@@ -115,6 +117,16 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         total=st.just(TOTAL),  # what the facts say by then
         before=st.integers(1, 2 * TOTAL),
         position=positions,
+    ),
+    st.builds(
+        Studied,
+        experiment=st.just("exp"),
+        trials=st.integers(0, 50),
+        over=st.booleans(),
+        position=positions,
+        log2_lr=st.none() | st.floats(-30.0, 10.0) | st.floats(-6.0, 0.0),
+        sd=st.floats(0.0, 5.0),
+        bounded=st.booleans(),
     ),
     st.builds(Registered),
     st.builds(Finished, **place),

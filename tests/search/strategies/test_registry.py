@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from pacesetter.errors import PacesetterError
-from pacesetter.protocol import Capabilities
+from pacesetter.protocol import Capabilities, ProxySearch
 from pacesetter_search.strategies import (
     UnknownStrategy,
     default_strategy,
@@ -23,6 +23,7 @@ def test_every_name_leads_to_the_strategy_of_that_name() -> None:
         "hypergradient",
         "law",
         "manual",
+        "proxy",
         "refinement",
         "snr",
         "wsd_branch",
@@ -54,6 +55,13 @@ def test_what_is_experimental_is_never_chosen_by_default(authority: Any) -> None
     for total in (5, 1000, 10**6):
         facts = job_facts(total, authority=authority, capabilities=capable)
         assert get_strategy(default_strategy(facts)).tier != "experimental"
+
+
+def test_a_job_that_names_proxies_listens_to_them_unless_it_says_otherwise() -> None:
+    facts = job_facts(1000, proxies=ProxySearch(proxy="noop"))
+    chosen = get_strategy(default_strategy(facts))
+    assert (chosen.name, chosen.listens) == ("proxy", True)
+    assert [name for name in strategy_names() if get_strategy(name).listens] == ["proxy"]
 
 
 def test_every_strategy_says_what_it_does_in_one_line_and_what_it_takes() -> None:

@@ -144,6 +144,7 @@ class SimulatedJob:
         units: Clock units of the n-th step: 1 in steps.
         columns: What is reported of a step beside its loss, by name.
         priors: What the job's project remembers, as its first event has it.
+        hears: What the service tells the strategy of its own accord after a step; None: nothing.
     """
 
     strategy: Strategy
@@ -156,6 +157,7 @@ class SimulatedJob:
     refuse: Callable[[Segment], str | None] = lambda _: None
     columns: Mapping[str, Callable[["SimulatedJob"], float | None]] = field(default_factory=dict)
     priors: dict[str, Any] = field(default_factory=dict)
+    hears: Callable[["SimulatedJob"], Body | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.controller = Controller(self.strategy, self.facts)
@@ -214,6 +216,9 @@ class SimulatedJob:
             self.new = None
             follower.acknowledged()
             self._tell(Acknowledgement(**self._place(segment.seq), status="applied"))
+        said = self.hears(self)
+        if said is not None:
+            self._tell(said)
         return self.clauses.judge(loss)
 
     # -- the wire --

@@ -1,5 +1,7 @@
 """What ``zero_tuning`` does next, given its memory: the range test, a rung, or the main line."""
 
+from collections.abc import Iterator
+
 from pacesetter.protocol import Reason, SegmentPlan
 from pacesetter.protocol.segments import When
 from pydantic import JsonValue
@@ -42,7 +44,7 @@ class Decision:
             return
         if memory.queued and self._send_queued(when):
             return
-        knowledge = gather(self.job, memory, self.parameters)
+        knowledge = self.knowledge()
         valuation = Valuation(knowledge.posterior, knowledge.start, self.context.generator())
         probe = self._rung if memory.tested else self._range_test
         if not probe(knowledge, valuation, when):
@@ -192,9 +194,9 @@ class Decision:
             memory.quiet = True
             return
         if knowledge is None:
-            knowledge = gather(job, memory, self.parameters)
+            knowledge = self.knowledge()
         reason = self._choose(knowledge)
-        ways = list(plans.main_plans(job, memory, memory.chosen, when, reason))
+        ways = list(self._ways(when, reason))
         plan = ways[min(memory.plan, len(ways) - 1)]
         if plan.start < memory.main_at:
             memory.lost += memory.main_at
@@ -210,16 +212,32 @@ class Decision:
 
     def sd(self) -> float:
         """Return how far off the main line's rate may be: a standard deviation in octaves."""
-        return gather(self.job, self.memory, self.parameters).posterior.sd
+        return self.knowledge().posterior.sd
+
+    def knowledge(self) -> Knowledge:
+        """Return what is known of the job by now."""
+        return gather(self.job, self.memory, self.parameters)
+
+    def shift(self) -> float:
+        """Return how many octaves the best peak of the main line's shape lies above that of the rungs' shape."""
+        return shapes.octaves_from_rungs(shapes.main_shape(self.job))
+
+    def best(self, knowledge: Knowledge) -> tuple[float, float]:
+        """Return the main line's rate of least expected regret within the limits, ``log2`` of it, with that regret."""
+        shift, limits = self.shift(), bounds(self.job, "main")
+        best, regret = knowledge.posterior.best(limits.lowest - shift, limits.highest - shift)
+        return limits.clip(best + shift), regret
+
+    def _ways(self, when: When, reason: Reason) -> Iterator[SegmentPlan]:
+        """Yield ways to run the main line, best first."""
+        yield from plans.main_plans(self.job, self.memory, self.memory.chosen, when, reason)
 
     def _choose(self, knowledge: Knowledge) -> Reason:
         """Choose the rate of the main line, once; return why."""
         job, memory = self.job, self.memory
-        shift = shapes.octaves_from_rungs(shapes.main_shape(job))
-        limits = bounds(job, "main")
-        best, regret = knowledge.posterior.best(limits.lowest - shift, limits.highest - shift)
+        best, regret = self.best(knowledge)
         if memory.chosen is None:
-            memory.chosen = limits.clip(best + shift)
+            memory.chosen = best
         lr = 2.0**memory.chosen
         spent = memory.spent + memory.lost
         text = (
@@ -232,7 +250,7 @@ class Decision:
             "expected_regret": regret,
             "spent": spent,
             "rungs": len(memory.measured),
-            **summary(knowledge.posterior, shift),
+            **summary(knowledge.posterior, self.shift()),
             **_detectable(knowledge),
         }
         return Reason(text=text, numbers=numbers)

@@ -52,11 +52,18 @@ class Knowledge:
         return self.slope * math.log2((1.0 + self.spent + share) / (1.0 + self.spent))
 
 
-def gather(job: JobFacts, memory: Memory, parameters: ZeroTuningParameters) -> Knowledge:
-    """Return what memory and registration say together."""
+def gather(
+    job: JobFacts,
+    memory: Memory,
+    parameters: ZeroTuningParameters,
+    told: priors.Component | None = None,
+) -> Knowledge:
+    """Return what memory and registration say together, and what was ``told`` of the best rate at the budget."""
     total, places = job.budget.total, ladder(job)
     rungs, start = scored(memory.measured, memory.start, total)
     before = prior_of(job, parameters, memory.remembered)
+    if told is not None:
+        before = replace(before, optimum=priors.updated(before.optimum, told))
     nearest = min(places, key=lambda place: abs(place - before.range_horizon), default=None)
     before = replace(before, range_horizon=nearest or before.range_horizon)
     turn, evidence = memory.turn, None

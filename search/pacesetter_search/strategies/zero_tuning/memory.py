@@ -152,6 +152,8 @@ class Memory(BaseModel):
     may_validate: bool = True
     may_start_over: bool = True
     """Whether segments may start from the initial state although the main line has moved."""
+    goes_on: bool = False
+    """Whether the main line goes on from where it stands although it might start again."""
     watch: Literal["watching", "cooling", "cooled", "over", "off"] = "watching"
     """Where the watch for overfitting stands: a cooldown from the best state was sent, has begun, has ended. Nothing is
     watched after it."""

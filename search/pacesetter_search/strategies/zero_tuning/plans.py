@@ -91,8 +91,8 @@ def main_plans(
                 data: DataSource = (
                     "rewind" if job.capabilities.rewind_batches == UNLIMITED else "continue"
                 )
-                yield from _accepted(job, plan.model_copy(update={"source": INITIAL, "data": data}))
-            yield from _accepted(job, _main(job, policy, when, reason, start=memory.main_at))
+                yield from accepted(job, plan.model_copy(update={"source": INITIAL, "data": data}))
+            yield from accepted(job, _main(job, policy, when, reason, start=memory.main_at))
     text = Reason(text="the base schedule to the end of the budget", numbers=reason.numbers)
     yield _main(job, job.base, when, text, start=memory.main_at)
 
@@ -100,7 +100,7 @@ def main_plans(
 def starts_over(job: JobFacts, memory: Memory) -> bool:
     """Whether the main line has moved and should start again: within the cap, its steps are spent like a probe's."""
     room = int(job.overhead_cap * job.budget.total) - memory.spent - memory.lost
-    allowed = memory.may_start_over and job.limits.allow_rollback
+    allowed = memory.may_start_over and job.limits.allow_rollback and not memory.goes_on
     return allowed and 0 < memory.main_at <= room
 
 
@@ -156,7 +156,7 @@ def _main(
     )
 
 
-def _accepted(job: JobFacts, plan: SegmentPlan) -> Iterator[SegmentPlan]:
+def accepted(job: JobFacts, plan: SegmentPlan) -> Iterator[SegmentPlan]:
     """Yield the plan if the client will accept it: better another schedule than a refusal and none."""
     refusal = check_segment(
         plan,

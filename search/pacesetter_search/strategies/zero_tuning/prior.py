@@ -8,6 +8,7 @@ figure of the present code is stated for is in a constant.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -204,6 +205,33 @@ def field_of(optimizer: str, law: float | None) -> tuple[Component, ...]:
     return (
         Component(LAW_WEIGHT, law, LAW_SD),
         Component(1.0 - LAW_WEIGHT, centre, FIELD_SD),
+    )
+
+
+def updated(parts: Sequence[Component], told: Component) -> tuple[Component, ...]:
+    """Return a mixture of normals times the likelihood of a normal that was told.
+
+    Its weight is the probability that it is right. Where it is wrong the mixture stays as it was.
+    """
+    found = [_times(part, told) for part in parts]
+    total = math.fsum(part.weight for part in found)
+    if total <= 0.0:
+        return (replace(told, weight=1.0),)  # nothing that was believed reaches so far
+    stays = 1.0 - told.weight
+    right = [replace(one, weight=told.weight * one.weight / total) for one in found]
+    wrong = [replace(one, weight=stays * one.weight) for one in parts]
+    return tuple(one for one in (*right, *wrong) if one.weight > 0.0)
+
+
+def _times(part: Component, told: Component) -> Component:
+    """Return the product of two normals, with the density of the one's mean under both spreads as weight."""
+    variance = part.sd**2 + told.sd**2
+    apart = told.mean - part.mean
+    density = math.exp(-0.5 * apart**2 / variance) / math.sqrt(variance)
+    return Component(
+        weight=part.weight * density,
+        mean=part.mean + apart * part.sd**2 / variance,
+        sd=part.sd * told.sd / math.sqrt(variance),
     )
 
 

@@ -69,6 +69,8 @@ class ZeroTuning(Strategy):
     remembers: ClassVar[bool] = True
     default_cap: ClassVar[float] = 0.15
     parameters_type: ClassVar[type[Parameters]] = ZeroTuningParameters
+    memory_type: ClassVar[type[Memory]] = Memory
+    decision_type: ClassVar[type[Decision]] = Decision
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
@@ -103,14 +105,14 @@ class ZeroTuning(Strategy):
     def initial(self, job: JobFacts) -> State:
         """Return the state before any event: nothing sent, nothing known."""
         del job
-        return Memory().document()
+        return self.memory_type().document()
 
     def advance(self, state: State, event: Event, context: Context) -> Advance:
         """Fold in measurements; at the end of a probe, or when a plan failed, decide."""
-        memory = Memory.model_validate(state)
+        memory = self.memory_type.model_validate(state)
         if memory.next is not None:
             return handover.advance(memory, event, context)
-        decision = Decision(memory, context, self._parameters)
+        decision = self.decision_type(memory, context, self._parameters)
         self._reduce(event.body, memory, decision)
         return Advance(memory.document(), tuple(decision.segments), tuple(decision.log))
 

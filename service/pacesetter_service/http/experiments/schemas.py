@@ -83,6 +83,8 @@ class ExperimentReply(Reply):
     """Of all trials."""
     best: TrialReply | None
     """With the lowest loss."""
+    job: str | None
+    """The job that it began with, and ends with."""
     created_at: datetime
     ended_at: datetime | None
 

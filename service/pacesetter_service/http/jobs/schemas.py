@@ -29,6 +29,8 @@ class JobReply(Reply):
     last_seq: int
     last_event: int
     planning: bool
+    experiment: str | None
+    """Whose trials it takes its peak from."""
     created_at: datetime
     last_seen_at: datetime
     tags: dict[str, JsonValue]

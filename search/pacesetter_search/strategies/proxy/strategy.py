@@ -1,0 +1,90 @@
+"""``proxy``: the parallel mode of ``zero_tuning``.
+
+Workers run proxies of the job beside it: shorter runs, narrower models, or an experiment that goes on anyway. The job
+starts at once, at what is known beforehand, and its main line is moved when the trials have spoken: to the rate of
+least expected regret, rising to it slowly where it is higher, and from the untrained model again where that pays.
+Nothing is probed in the job, so it needs no rollback and takes no more steps than its budget unless it starts again.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar, cast
+
+from pacesetter.protocol import Acknowledgement
+from pacesetter.schedules import Tier
+
+from pacesetter_search.contract import (
+    STUDY,
+    Body,
+    JobFacts,
+    Parameters,
+    Registered,
+    Rewound,
+    State,
+    Studied,
+)
+from pacesetter_search.memory.records import FoundPeak
+from pacesetter_search.strategies.proxy.decision import ProxyDecision
+from pacesetter_search.strategies.proxy.memory import ProxyMemory
+from pacesetter_search.strategies.proxy.parameters import ProxyParameters
+from pacesetter_search.strategies.zero_tuning.decision import Decision
+from pacesetter_search.strategies.zero_tuning.knowledge import bounds
+from pacesetter_search.strategies.zero_tuning.memory import Memory
+from pacesetter_search.strategies.zero_tuning.strategy import ZeroTuning
+
+
+class ProxyStrategy(ZeroTuning):
+    """Takes the peak from proxy runs beside the job, and moves the main line as they speak."""
+
+    name: ClassVar[str] = "proxy"
+    tier: ClassVar[Tier] = "experimental"
+    needs: ClassVar[str] = "a proxy that workers run, or an experiment"
+    listens: ClassVar[bool] = True
+    parameters_type: ClassVar[type[Parameters]] = ProxyParameters
+    memory_type: ClassVar[type[Memory]] = ProxyMemory
+    decision_type: ClassVar[type[Decision]] = ProxyDecision
+
+    def __init__(self, parameters: Parameters) -> None:
+        wanted = parameters if isinstance(parameters, ProxyParameters) else ProxyParameters()
+        super().__init__(wanted)
+
+    def obstacles(self, job: JobFacts) -> Iterable[str]:
+        """Return why this strategy cannot steer ``job``, one sentence each."""
+        if job.proxies is None:
+            yield (
+                "the job names no proxies; attach with proxy='module:function' (or a built-in one), or with "
+                "experiment=<id>"
+            )
+        if bounds(job, "main").highest <= bounds(job, "main").lowest:
+            yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
+
+    def decides_on(self, body: Body) -> bool:
+        """Whether this event may lead to a decision: that the main line has begun again, too."""
+        begins = isinstance(body, Acknowledgement) and body.status == "applied"
+        return begins or super().decides_on(body)
+
+    def found_peaks(self, state: State, job: JobFacts) -> tuple[FoundPeak, ...]:
+        """Return nothing: the trials are on record by themselves."""
+        del state, job
+        return ()
+
+    def _reduce(self, body: Body, memory: Memory, decision: Decision) -> None:
+        known = cast(ProxyMemory, memory)
+        if isinstance(body, Studied):
+            cast(ProxyDecision, decision).hear(body)
+            return
+        if isinstance(body, Registered) and STUDY in body.priors:
+            cast(ProxyDecision, decision).heard_before(body.priors[STUDY])
+        restarted = isinstance(body, Acknowledgement) and body.segment == known.restarting
+        if restarted:
+            known.restarting, known.goes_on = None, True
+        if isinstance(body, Acknowledgement) and body.status == "refused":
+            memory.main_at = body.position
+        if isinstance(body, Rewound):
+            known.restarting, known.goes_on = None, True
+        could = memory.may_start_over
+        super()._reduce(body, memory, decision)
+        if isinstance(body, Acknowledgement) and body.status == "applied":
+            # Pieces of a watched main line do not forbid it here: whether it pays is judged each time.
+            memory.may_start_over = could
+            if restarted:
+                cast(ProxyDecision, decision).restarted(body.position)
