@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pacesetter.protocol.base import Incoming, Message
+from pacesetter.protocol.base import Incoming, Message, Name
 from pacesetter.protocol.workloads import Count, Family, Ratio, Regime, Target
 from pacesetter.schedules import Schedule
 
@@ -31,6 +31,8 @@ class Measured(Message):
     """That its runs followed; None: one that falls to zero over the whole run, as a linear decay or a cosine. The best
     peak of a long plateau is lower."""
     name: Family = ""
+    experiment: Name | None = None
+    """Whose trials tell it. What these say on record of best peaks is left out then: it would be heard twice."""
 
     @model_validator(mode="after")
     def _batch_fits(self) -> "Measured":
@@ -69,6 +71,12 @@ class Question(Target):
     evidence: tuple[Evidence, ...] = Field(default=(), max_length=MAX_EVIDENCE)
     sweeps: tuple[Sweep, ...] = Field(default=(), max_length=MAX_SWEEPS)
     """Runs whose best peak is not known yet."""
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Return the experiments whose trials tell what was measured, each once, sorted."""
+        named = {one.experiment for one in (*self.evidence, *self.sweeps)}
+        return tuple(sorted(one for one in named if one is not None))
 
     def target(self) -> Target:
         """Return what is asked for, without what was measured."""

@@ -1,7 +1,7 @@
 """Runs on record, with what of them is the same for every question worked out once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 from pacesetter_search.memory.finals import best_runs
@@ -23,6 +23,11 @@ class Recorded:
         self.records = tuple(records)
         self._leads: dict[Kind, tuple[Lead, ...]] = {}
         self._finals: dict[tuple[Kind, str], tuple[RunRecord, ...]] = {}
+
+    def without(self, ids: Collection[str]) -> "Recorded":
+        """Return all runs but those of some curves; this very one where it has none of them."""
+        left = [one for one in self.records if one.id not in ids]
+        return self if len(left) == len(self.records) else Recorded(left)
 
     @cached_property
     def kinds(self) -> Mapping[Kind, tuple[RunRecord, ...]]:

@@ -5,7 +5,7 @@ with the cheapest study that would give some.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pacesetter.protocol import Recommendation
 
@@ -36,6 +36,7 @@ def recommend(
     records: Recorded | Sequence[RunRecord] = (),
     laws: Sequence[KnownLaw] = (),
     *,
+    heard: Collection[str] = (),
     fit_losses: FitLosses | None = fit_size_and_tokens,
 ) -> Recommendation:
     """Return what to run for ``target``.
@@ -45,12 +46,14 @@ def recommend(
         records: Runs on record, of any kind: those that may not speak of the target are left out, and told. As
             :class:`Recorded`, what several questions share is worked out once.
         laws: Laws fitted to curves on record, of any workload.
+        heard: Ids of runs on record whose best peaks the target's own evidence tells.
         fit_losses: Fits a law in size and tokens to final losses; None: the published one stands.
 
     Raises:
         ImpossibleTarget: No schedule fits what is asked for.
     """
-    found = gather(target, records if isinstance(records, Recorded) else Recorded(records))
+    recorded = records if isinstance(records, Recorded) else Recorded(records)
+    found = gather(target, recorded, heard)
     reason = _unknown(target, found)
     if reason is not None:
         return _no_evidence(target, reason, found)

@@ -1,7 +1,7 @@
 """Everything that may speak of a target's best peak, sorted from what may not."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -68,17 +68,24 @@ class Gathered:
         return [each.optimum for each in self.told]
 
 
-def gather(target: Target, recorded: Recorded) -> Gathered:
-    """Return what runs on record and the target's own evidence say; nothing of another regime, unless it may borrow."""
-    found = Gathered()
+def gather(target: Target, recorded: Recorded, heard: Collection[str] = ()) -> Gathered:
+    """Return what runs on record and the target's own evidence say; nothing of another regime, unless it may borrow.
+
+    Args:
+        target: With its own evidence.
+        recorded: Runs on record.
+        heard: Ids of those whose best peaks are told by the evidence: they tell what they ended with, and what they
+            held, but no peak.
+    """
+    found, telling = Gathered(), recorded.without(heard)
     sweeps = _own_sweeps(target, found)
     kind = Kind.of_target(target)
     found.runs, found.finals = recorded.of(kind), recorded.finals(kind, target.family)
-    found.told = _told(target, target.regime, sweeps, recorded)
+    found.told = _told(target, target.regime, sweeps, telling)
     _say_what_was_left_out(target, recorded, found)
     _say_which_families_speak(target, found)
     if not found.told and target.borrow:
-        _borrow(target, recorded, found)
+        _borrow(target, telling, found)
     found.told = _nearest(target, found.told)
     own = [one for one in sweeps if _regime(one, target) == target.regime]
     bends = [bend for one in own if (bend := curvature_of(one, target.objective)) is not None]

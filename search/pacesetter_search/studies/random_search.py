@@ -8,10 +8,10 @@ from pacesetter.protocol import TrialPlan, Value
 from pacesetter.schedules import Tier
 
 from pacesetter_search.studies.contract import Progress, StudyStrategy
-from pacesetter_search.studies.space import FloatArray, Key, Space, whole_space
+from pacesetter_search.studies.space import FloatArray, Key, Space, point_at
 
 MOST_LISTED = 65_536
-"""Points up to which a finite space is listed and drawn from without repeating."""
+"""Points up to which a finite space is drawn from without repeating."""
 
 LEAST_POWER = 10
 """Of two: points that are drawn before a doubling that adds no different one says that there are no more."""
@@ -29,24 +29,30 @@ class RandomSearch(StudyStrategy):
     def propose(self, progress: Progress, most: int) -> Sequence[TrialPlan]:
         """Return the next points."""
         first = progress.planned
-        points = covering(progress.space, first + most, progress.seed)
+        points = covering(progress.space, first + most, progress.seed, first)
         return [
             TrialPlan(
                 parameters=point,
                 why=f"point {place} of a sequence that covers the space evenly",
                 numbers={"point": place},
             )
-            for place, point in enumerate(points[first:], first + 1)
+            for place, point in enumerate(points, first + 1)
         ]
 
 
-def covering(space: Space, count: int, seed: int) -> list[dict[str, Value]]:
-    """Return ``count`` different points that cover the space, fewer where it has no more; more of them begin alike."""
+def covering(space: Space, count: int, seed: int, first: int = 0) -> list[dict[str, Value]]:
+    """Return ``count`` different points that cover the space, fewer where it has no more; more of them begin alike.
+
+    Args:
+        space: Which.
+        count: How many.
+        seed: Of them.
+        first: How many at the beginning are left out.
+    """
     size = space.size
     if size is not None and size <= MOST_LISTED:
-        listed = whole_space(space)
-        order = np.random.default_rng(seed).permutation(len(listed))
-        return [listed[int(index)] for index in order[:count]]
+        order = np.random.default_rng(seed).permutation(size)
+        return [point_at(space, int(index)) for index in order[first:count]]
     drawn, power = _different(space, sobol(len(space.names), 1, seed)), 1
     # Whole numbers may fall together, and so may the few floats of a narrow range: more are drawn until enough differ.
     while len(drawn) < count and power < MOST_POWER:
@@ -54,7 +60,7 @@ def covering(space: Space, count: int, seed: int) -> list[dict[str, Value]]:
         drawn = _different(space, sobol(len(space.names), power, seed))
         if len(drawn) == before and power > LEAST_POWER:
             break
-    return drawn[:count]
+    return drawn[first:count]
 
 
 def _different(space: Space, places: FloatArray) -> list[dict[str, Value]]:

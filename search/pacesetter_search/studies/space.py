@@ -103,21 +103,27 @@ def levels(parameter: Parameter, points: int) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(value_at(parameter, place) for place in places))
 
 
-def whole_space(space: Space) -> list[dict[str, Value]]:
-    """Return every point of a space that has a size, in order.
+def point_at(space: Space, index: int) -> dict[str, Value]:
+    """Return one of the points of a space that has a size: 0 the first, the value of the last name changing fastest.
 
     Raises:
-        ValueError: It has none.
+        ValueError: It has none, or fewer points.
     """
-    if space.size is None:
+    size = space.size
+    if size is None:
         raise ValueError("the space is continuous and has no list of its points")
-    columns = [
-        parameter.values
-        if isinstance(parameter, Choice)
-        else tuple(range(int(parameter.low), int(parameter.high) + 1))
-        for _, parameter in space.parameters
-    ]
-    return crossed(space.names, columns)
+    if not 0 <= index < size:
+        raise ValueError(f"point {index} of a space of {size}; expected 0 to {size - 1}")
+    point: dict[str, Value] = {}
+    for name, parameter in reversed(space.parameters):
+        values = (
+            parameter.values
+            if isinstance(parameter, Choice)
+            else range(int(parameter.low), int(parameter.high) + 1)
+        )
+        index, place = divmod(index, len(values))
+        point[name] = values[place]
+    return {name: point[name] for name in space.names}
 
 
 def crossed(names: Sequence[str], columns: Sequence[Sequence[Value]]) -> list[dict[str, Value]]:

@@ -51,6 +51,7 @@ def evidence(
     *,
     base_width: float = 1.0,
     base_depth: float = 1.0,
+    experiment: str | None = None,
 ) -> tuple[Evidence, ...]:
     """Return the cells that say where their best rate lies, as a recommendation takes them.
 
@@ -59,6 +60,7 @@ def evidence(
         parameters: How many a model of a cell has, without embeddings.
         base_width: Width of the family's base model, which ratios are taken over.
         base_depth: Likewise.
+        experiment: Id of the experiment, where its trials are on record where the recommendation is asked for.
     """
     told = []
     for one in study.cells:
@@ -73,6 +75,7 @@ def evidence(
                 depth_ratio=one.cell.depth / base_depth,
                 lr=one.lr,
                 sd_octaves=one.found.sd,
+                experiment=experiment,
                 name=f"width {one.cell.width:g}, depth {one.cell.depth:g}, {one.cell.steps:g} steps",
             )
         )

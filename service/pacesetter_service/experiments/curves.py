@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +15,9 @@ from sqlalchemy import select, update
 
 from pacesetter_service.curves import repository as curves
 from pacesetter_service.curves.repository import NewCurve
-from pacesetter_service.database.models import TrialRow
+from pacesetter_service.database.models import CurveRow, ExperimentRow, TrialRow
 from pacesetter_service.database.store import Transaction
+from pacesetter_service.errors import Refused
 from pacesetter_service.experiments import points, repository
 from pacesetter_service.experiments.views import TrialView
 from pacesetter_service.reports.packing import FloatArray, is_missing
@@ -91,6 +92,29 @@ def keep(tx: Transaction, ended: EndedTrial, curve: NewCurve | None) -> bool:
         .values(curve_due_since=None, curve=None if curve is None else curve.record.id)
     )
     return taken.rowcount == 1 and curve is not None and curves.insert(tx, curve)
+
+
+def curves_of(tx: Transaction, experiments: Sequence[str], project: str) -> frozenset[str]:
+    """Return the ids of the curves that the trials of some experiments left, as trials or as jobs.
+
+    Raises:
+        Refused: The project has no such experiment (``UNKNOWN_EXPERIMENT``).
+    """
+    own = (ExperimentRow.id.in_(experiments), ExperimentRow.project == project)
+    missing = sorted(
+        set(experiments) - set(tx.execute(select(ExperimentRow.id).where(*own)).scalars())
+    )
+    if missing:
+        raise Refused(
+            f"the evidence names experiment {missing[0]!r}, which the project does not have",
+            code="UNKNOWN_EXPERIMENT",
+            hint="give an id of GET /v1/experiments, or leave `experiment` out where no trials of this service told it",
+        )
+    of_them = TrialRow.experiment.in_(experiments)
+    ran_as = select(TrialRow.job).where(of_them, TrialRow.job.is_not(None))
+    left = select(TrialRow.curve).where(of_them, TrialRow.curve.is_not(None))
+    by_jobs = select(CurveRow.id).where(CurveRow.project == project, CurveRow.job.in_(ran_as))
+    return frozenset((*tx.execute(left).scalars(), *tx.execute(by_jobs).scalars()))
 
 
 def _known(ended: EndedTrial) -> Known:

@@ -22,9 +22,9 @@ from pacesetter.protocol import (
     TrialReturn,
 )
 from pacesetter_search.losses import is_loss
-from sqlalchemy import and_, case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, false, or_, select, update
 
-from pacesetter_service.database.models import TrialRow
+from pacesetter_service.database.models import JobRow, TrialRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Conflict
@@ -111,23 +111,23 @@ class Ended:
 def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> Ended | None:
     """Store the result of a trial; return what ended by that, None where the same call came before.
 
-    The same call again changes nothing.
+    The same call again changes nothing. Points of a trial that ran as a job of its project leave no curve, as the job
+    leaves that of the same run; a job that the project does not have leaves none, and the points do.
 
     Raises:
         NotFound: There is no such trial.
         Conflict: The lease is lost (``LEASE_LOST``).
     """
     loss = result.loss if is_loss(result.loss) else None
+    leaves_curve = and_(TrialRow.points_through >= 0, ~_ran_as(result.job))
     values = {
         "status": "done",
         "loss": loss,
         "metrics": repository.measured(result),
         "job": result.job,
-        "curve_due_since": case((TrialRow.points_through >= 0, utc_now()), else_=None),
+        "curve_due_since": case((leaves_curve, utc_now()), else_=None),
         "step": _furthest(result),
     }
-    if result.job is not None:
-        values["curve_due_since"] = None  # the job's own curve is the same run
     return _end(tx, trial, result.token, project, values, result.cost, repeated=("done",))
 
 
@@ -229,6 +229,14 @@ def _end(
         return Ended(experiment, 0)
     tx.execute(update(TrialRow).where(TrialRow.id == trial).values(ended_at=utc_now()))
     return Ended(experiment, 1)
+
+
+def _ran_as(job: str | None) -> ColumnElement[bool]:
+    """Return whether a trial's project has a job."""
+    if job is None:
+        return false()
+    own = (JobRow.id == job, JobRow.project == TrialRow.project)
+    return select(JobRow.id).where(*own).correlate(TrialRow).exists()
 
 
 def _held(trial: str, token: str, project: str | None) -> tuple[Any, ...]:

@@ -55,12 +55,21 @@ def read(tx: Transaction, trial: str) -> dict[str, FloatArray]:
 
 def joined(parts: Sequence[tuple[int, dict[str, FloatArray]]]) -> dict[str, FloatArray]:
     """Return the columns of a trial from those of its leases, which come in order, each by rising steps."""
-    whole = {name: missing(0) for name in COLUMNS}
+    kept: list[dict[str, FloatArray]] = []
     last = 0
     for lease, part in parts:
-        kept = len(whole["step"])
         if lease != last:
-            kept = int(np.searchsorted(whole["step"], part["step"][0]))
+            _cut(kept, part["step"][0])
             last = lease
-        whole = {name: np.concatenate([whole[name][:kept], part[name]]) for name in COLUMNS}
-    return whole
+        kept.append(part)
+    # Once, and not part by part: a trial of a day has tens of thousands of heartbeats.
+    return {name: np.concatenate([missing(0), *(part[name] for part in kept)]) for name in COLUMNS}
+
+
+def _cut(parts: list[dict[str, FloatArray]], first: float) -> None:
+    """Take away what lies at a step or beyond."""
+    while parts and parts[-1]["step"][0] >= first:
+        parts.pop()
+    if parts:
+        end = int(np.searchsorted(parts[-1]["step"], first))
+        parts[-1] = {name: column[:end] for name, column in parts[-1].items()}

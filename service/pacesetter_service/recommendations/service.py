@@ -8,6 +8,7 @@ from pacesetter_search.recommendation import ImpossibleTarget, Target, recommend
 
 from pacesetter_service.database.store import Store
 from pacesetter_service.errors import Refused
+from pacesetter_service.experiments.curves import curves_of
 from pacesetter_service.planning.registry import Registry
 from pacesetter_service.recommendations import applying, repository
 from pacesetter_service.recommendations.applying import Application
@@ -38,12 +39,17 @@ class Recommendations:
             keep: Whether to store the answer; it has an id then.
 
         Raises:
-            Refused: No schedule fits what is asked for (``IMPOSSIBLE_TARGET``).
+            Refused: No schedule fits what is asked for (``IMPOSSIBLE_TARGET``), or the target's evidence names an
+                experiment that the project does not have (``UNKNOWN_EXPERIMENT``).
         """
         evidence = await self._evidence.of(project)
+        named = target.experiments
+        heard = await self._store.read(lambda tx: curves_of(tx, named, project)) if named else ()
         try:
             # Some tens of milliseconds with a law: not on the loop that takes reports.
-            answer = await asyncio.to_thread(recommend, target, evidence.recorded, evidence.laws)
+            answer = await asyncio.to_thread(
+                recommend, target, evidence.recorded, evidence.laws, heard=heard
+            )
         except ImpossibleTarget as error:
             raise Refused(
                 f"{error}.",

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import pytest
-from pacesetter.protocol import Recommendation
+from pacesetter.protocol import Evidence, Recommendation
 from pacesetter_search.memory import RunRecord
 from pacesetter_search.recommendation import recommend
 
-from tests.search.recommendation.cases import BATCH, TOKENS, bowl, target, width_of
+from tests.search.recommendation.cases import BATCH, PARAMETERS, TOKENS, bowl, run, target, width_of
 
 HERE: dict[str, Any] = {"tokens": TOKENS, "batch": BATCH}
 ASKED: dict[str, Any] = {"batch_tokens": BATCH}
@@ -67,3 +67,31 @@ def test_of_many_other_families_a_few_are_named() -> None:
     many = [one for number in range(6) for one in swept(f"f{number}")]
     warning = told(recommend(target(**ASKED, family="gpt"), many)) or ""
     assert "runs of 'f0', 'f1', 'f2' and 3 more count as another family's" in warning
+
+
+def test_runs_whose_best_peak_the_evidence_tells_are_heard_once() -> None:
+    own = Evidence(
+        parameters=PARAMETERS, tokens=TOKENS, batch_tokens=BATCH, lr=1e-3, sd_octaves=0.2
+    )
+    asked, runs = target(**ASKED, family="gpt", evidence=(own,)), swept("gpt")
+    alone, twice = recommend(asked), recommend(asked, runs)
+    once = recommend(asked, runs, heard={one.id for one in runs})
+    assert twice.sd_octaves is not None
+    assert once.sd_octaves is not None
+    assert twice.sd_octaves < 0.95 * once.sd_octaves
+    assert weight(twice) > 0.0
+    assert weight(once) == 0.0
+    assert once.sd_octaves == alone.sd_octaves
+    # That a higher rate held is theirs to say.
+    assert alone.lr == pytest.approx(1e-3)
+    assert once.lr == pytest.approx(1.054e-3, rel=1e-3)
+    assert alone.loss is not None
+    assert once.loss is not None
+    assert (alone.loss.basis, once.loss.basis) == ("published", "finals")
+    other = run(3e-3, 3.01, family="gpt", id="other", **HERE)
+    # Two runs that are not heard still tell a peak with each other.
+    left = recommend(asked, [*runs, other], heard={runs[0].id, runs[1].id})
+    assert {one.id for one in left.evidence if one.kind == "run" and one.weight} == {
+        runs[2].id,
+        "other",
+    }

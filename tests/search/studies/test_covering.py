@@ -11,7 +11,7 @@ from pacesetter.protocol import Choice, Parameter, Range, TrialPlan, Value
 from pacesetter_search.studies import get_study_strategy
 from pacesetter_search.studies.grid import Grid
 from pacesetter_search.studies.random_search import covering, sobol
-from pacesetter_search.studies.space import Space, levels
+from pacesetter_search.studies.space import Space, levels, point_at
 from pydantic import ValidationError
 
 from tests.search.studies.specs import LR, ended, mixed, plans, run, spec
@@ -143,3 +143,22 @@ def test_however_plans_are_asked_for_they_are_the_same(name: str, cuts: list[int
         done = [ended(n + 1, 1.0, plan.parameters) for n, plan in enumerate(pieces[:half])]
         pieces.extend(strategy.plan(of, done, pieces[half:], cut, of.seed))
     assert [plan.parameters for plan in pieces] == whole
+
+
+def test_only_the_points_that_are_asked_for_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(space: Space, index: int) -> dict[str, Value]:
+        made.append(index)
+        return point_at(space, index)
+
+    monkeypatch.setattr("pacesetter_search.studies.random_search.point_at", counted)
+    of = spec({f"use_{each}": Choice(values=(False, True)) for each in range(16)}, max_trials=9999)
+    strategy = get_study_strategy("random").from_document({})
+    first = plans(strategy, of, 64)
+    second = strategy.plan(of, (), first, 64, of.seed)
+    assert len(made) == len(set(made)) == 128
+    # Of all 65,536 in one go, the first are the same.
+    order = np.random.default_rng(of.seed).permutation(65_536)
+    assert made == order[:128].tolist()
+    assert second[0].why == "point 65 of a sequence that covers the space evenly"

@@ -258,3 +258,6 @@ def test_the_answer_as_a_document_is_json_and_its_cells_are_evidence() -> None:
     assert told[-1].lr == pytest.approx(
         2.0 ** Truth().optimum(Cell(64.0, 1.0, 300.0, 16.0)), rel=0.3
     )
+    assert {one.experiment for one in told} == {None}
+    named = evidence(study, lambda cell: 24.0 * cell.width**2, experiment="exp_1")
+    assert {one.experiment for one in named} == {"exp_1"}

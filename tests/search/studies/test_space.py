@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pacesetter.protocol import Choice, Parameter, Range
-from pacesetter_search.studies.space import Space, levels, place_of, value_at, whole_space
+from pacesetter_search.studies.space import Space, crossed, levels, place_of, point_at, value_at
 
 PARAMETERS = st.sampled_from(
     [
@@ -67,8 +67,10 @@ def test_the_size_of_a_space() -> None:
     }
     space = Space.of(parameters)
     assert space.size == 8
-    listed = whole_space(space)
-    assert listed[:2] == [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
+    listed = [point_at(space, index) for index in range(8)]
+    assert listed == crossed(("a", "b"), ((1, 2), (2, 3, 4, 5)))
+    with pytest.raises(ValueError, match="point 8 of a space of 8; expected 0 to 7"):
+        point_at(space, 8)
     assert len({space.key(point) for point in listed}) == 8
     assert Space.of({**parameters, "lr": Range(low=0.1, high=1.0)}).size is None
     assert Space.of({}).size == 1
@@ -81,4 +83,4 @@ def test_true_and_one_are_two_points() -> None:
 
 def test_a_continuous_space_cannot_be_listed() -> None:
     with pytest.raises(ValueError, match="no list of its points"):
-        whole_space(Space.of({"lr": Range(low=0.1, high=1.0)}))
+        point_at(Space.of({"lr": Range(low=0.1, high=1.0)}), 0)
