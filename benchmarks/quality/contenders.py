@@ -106,9 +106,9 @@ CONTENDERS: tuple[Contender, ...] = (
     *_zero_tuning("right", "right rate"),
     *_zero_tuning("low", "30x too low"),
     *_zero_tuning("high", "30x too high"),
-    Steered("proxy: no rate", "proxy", "absent", {"trust": 0.0}, workers=4),
-    Steered("proxy: 30x too low", "proxy", "low", workers=4),
-    Steered("proxy: 30x too high", "proxy", "high", workers=4),
+    Steered("proxy: absent", "proxy", "absent", {"trust": 0.0}, workers=4),
+    Steered("proxy: low", "proxy", "low", workers=4),
+    Steered("proxy: high", "proxy", "high", workers=4),
     Steered("autolrs horizon: right rate", "autolrs", "right", {"objective": "horizon"}),
     Steered(
         "base schedule: right rate",

@@ -41,9 +41,14 @@ class Wakeups:
 
 
 async def wait_for(event: asyncio.Event, timeout_seconds: float) -> bool:
-    """Wait until ``event`` is set, and clear it; False if time is up first."""
+    """Wait until ``event`` is set, and clear it; False if time is up first.
+
+    Not by ``asyncio.wait_for``: up to Python 3.11 that forgets a cancellation that comes as the event is set, and what
+    waits in a loop is then never done.
+    """
     try:
-        await asyncio.wait_for(event.wait(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
     except TimeoutError:
         return False
     event.clear()

@@ -54,7 +54,8 @@ class PostgresqlStore(Store):
         self._listening = asyncio.create_task(self._listen(ready))
         # A replica that cannot listen yet still works, by its poll.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ready.wait(), 5.0)
+            async with asyncio.timeout(5.0):
+                await ready.wait()
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         result, transaction = await self._in_thread(lambda: self._write(work))

@@ -94,7 +94,8 @@ class PlanningLoop:
             return
         event = self._settled.setdefault(job, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await event.wait()
 
     async def _warm(self) -> None:
         """Have the process ready before it is needed, once the service itself has come up."""
