@@ -70,8 +70,9 @@ def test_the_trajectory_is_constant_between_perturbations_and_covers_the_run(
     parts = [points[start : start + every] for start in range(0, STEPS, every)]
     held = [{point.lr for point in part} for part in parts]
     assert all(len(rates) == 1 for rates in held)
-    # The best one moved its rate, or copied one that had: its past is in the checkpoint that it went on from.
-    assert len(set.union(*held)) > 1
+    # The best one may have kept its rate from the beginning; whoever was worst last did not.
+    assert ending.outcome.metrics["rate_changes"] >= 1
+    assert len(set.union(*held)) - 1 <= ending.outcome.metrics["rate_changes"]
     schedule = ending.outcome.schedule
     assert schedule is not None
     assert (schedule.unit, schedule.length) == ("absolute", STEPS)
@@ -112,7 +113,10 @@ def test_its_schedule_run_alone_from_the_same_seed_trains_the_same_model(
     assert [point.lr for point in again] == pytest.approx([p.lr for p in points], rel=1e-12)
     assert [point.loss for point in again] == pytest.approx([p.loss for p in points], rel=1e-5)
     assert replayed.outcome.loss == pytest.approx(ending.outcome.loss, rel=1e-5)
-    assert replayed.outcome.metrics == pytest.approx(ending.outcome.metrics, rel=1e-2)
+    of_the_best = {
+        name: value for name, value in ending.outcome.metrics.items() if name != "rate_changes"
+    }
+    assert replayed.outcome.metrics == pytest.approx(of_the_best, rel=1e-2)
 
 
 def test_a_population_whose_members_all_diverge_has_diverged(executor: Executor) -> None:

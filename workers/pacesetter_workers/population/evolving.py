@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -192,10 +193,7 @@ def _best(order: Order, trial: RunningTrial, results: tune.ResultGrid) -> Outcom
         logger.warning("a member of the population failed, the others went on: %s", error)
     best = min(ended, key=lambda member: float((member.metrics or {})["objective"]))
     assert best.metrics is not None
-    assert best.checkpoint is not None
-    with best.checkpoint.as_directory() as folder:
-        kept = checkpoints.read(Path(folder))
-    assert kept is not None
+    kept = _kept_of(best)
     for step, (loss, lr) in enumerate(zip(kept["losses"], kept["lrs"], strict=True), start=1):
         trial.report(step, loss=loss, lr=lr)
     metrics = {
@@ -203,8 +201,23 @@ def _best(order: Order, trial: RunningTrial, results: tune.ResultGrid) -> Outcom
         for name, value in best.metrics.items()
         if name.startswith("metric/")
     }
+    metrics["rate_changes"] = float(sum(_changes(_kept_of(member)["lrs"]) for member in ended))
     objective = float(best.metrics["objective"])
     return Outcome(objective, metrics, schedule=schedule_of(order, kept["lrs"]))
+
+
+def _kept_of(member: tune.Result) -> dict[str, Any]:
+    """Return what the last checkpoint of a member holds: its past, through all that it copied."""
+    assert member.checkpoint is not None
+    with member.checkpoint.as_directory() as folder:
+        kept = checkpoints.read(Path(folder))
+    assert kept is not None
+    return kept
+
+
+def _changes(lrs: list[float]) -> int:
+    """Return how often rates (steps,) change from one step to the next."""
+    return sum(before != after for before, after in pairwise(lrs))
 
 
 def schedule_of(order: Order, lrs: list[float]) -> Schedule:
