@@ -22,8 +22,8 @@ class ProxySearch(Message):
     proxy: Proxy | None = None
     """What workers run then: a built-in proxy, or an entry point that their operators allow."""
     space: dict[Name, Parameter] = Field(default_factory=dict, max_length=MAX_PARAMETERS)
-    """What is searched. Without ``lr``: rates around the job's own. Without ``steps`` here or in ``fixed``: an eighth
-    and a quarter of the job's."""
+    """What is searched. Without ``lr``: rates around the job's own. Without ``steps`` here or in ``fixed``: a
+    sixteenth, an eighth and a quarter of the job's."""
     fixed: dict[Name, Value] = Field(default_factory=dict, max_length=MAX_PARAMETERS)
     """What every trial is given as it is."""
     strategy: StrategyChoice = StrategyChoice()

@@ -78,7 +78,7 @@ def test_a_job_beside_workers_hears_trials_that_end_while_it_trains() -> None:
     alone = run_steered(SHORT, Steering("fixed", {}, 0.0, Limits()), 1e-3, STEPS, seed=4)
     assert found.main_steps == STEPS
     assert STEPS <= found.steps <= 1.15 * STEPS
-    # Seven rates for an eighth of the steps, and three or more for a quarter.
-    assert found.beside_steps >= 7 * STEPS // 8 + 3 * STEPS // 4
+    # Seven rates for a sixteenth of the steps, and three or more for an eighth and for a quarter; some diverge.
+    assert found.beside_steps >= 4 * STEPS // 16 + 3 * STEPS // 8 + 2 * STEPS // 4
     assert found.decisions["moves"] >= 1
     assert found.B < 0.9 * alone.B

@@ -186,7 +186,7 @@ async def test_an_experiment_begins_with_a_job_that_names_a_proxy(team: Team) ->
     name = await team.experiment(job)
     experiment = await team.controller.experiments.get(name)
     assert (experiment.job, experiment.status, experiment.strategy) == (job.job, "running", "rungs")
-    assert experiment.spec.space["steps"] == Choice(values=(STEPS // 8, STEPS // 4))
+    assert experiment.spec.space["steps"] == Choice(values=(STEPS // 16, STEPS // 8, STEPS // 4))
     lr = experiment.spec.space["lr"]
     assert isinstance(lr, Range)
     assert (lr.low, lr.high) == pytest.approx((GIVEN / 16, GIVEN * 16))

@@ -18,9 +18,10 @@ from pacesetter_search.strategies.zero_tuning import shapes
 from pacesetter_search.studies import Names, Place
 from pacesetter_search.transfer.practice import field_default
 
-RUNGS = (1 / 8, 1 / 4)
-"""Horizons of rungs, as shares of the job's. With four workers and the seven and three rates of ``rungs`` they speak
-when the job has done a quarter and a half of its budget, if its proxies take as long a step as it does."""
+RUNGS = (1 / 16, 1 / 8, 1 / 4)
+"""Horizons of rungs, as shares of the job's. With four workers the seven, three and three rates of ``rungs`` have
+spoken when the job has done an eighth, a quarter and half of its budget, if its proxies take as long a step as it does. An
+eighth is within the usual cap of a new start; without the first rung they spoke first at a quarter."""
 
 FEWEST_STEPS = 10
 """Of a rung: a shorter schedule is warm-up and nothing else."""
@@ -124,7 +125,7 @@ def _horizons(job: JobFacts) -> tuple[int, ...]:
     found = tuple(round(share * steps) for share in RUNGS)
     if found[0] < FEWEST_STEPS:
         raise ValueError(
-            f"an eighth of {steps:g} steps is too short a run to tell anything; name the steps of the proxies in "
+            f"a sixteenth of {steps:g} steps is too short a run to tell anything; name the steps of the proxies in "
             "`space` or `fixed`"
         )
     return found

@@ -42,12 +42,12 @@ def plannable(spec: ExperimentSpec) -> list[str]:
     return list(strategy.obstacles(spec))
 
 
-def test_a_name_alone_is_run_for_an_eighth_and_a_quarter_around_the_rate_that_was_given() -> None:
+def test_a_name_alone_is_run_for_three_horizons_around_the_rate_that_was_given() -> None:
     spec = begun(ProxySearch(proxy="own:train"))
     lr = spec.space["lr"]
     assert isinstance(lr, Range)
     assert (lr.low, lr.high) == pytest.approx((0.02 / 16, 0.02 * 16))
-    assert spec.space["steps"] == Choice(values=(125, 250))
+    assert spec.space["steps"] == Choice(values=(62, 125, 250))
     assert len(spec.space) == 2
     assert (spec.name, spec.proxy, spec.seed) == ("a job: its proxies", "own:train", 5)
     assert spec.strategy == StrategyChoice(name="rungs")
@@ -99,7 +99,7 @@ def test_a_job_in_tokens_is_counted_in_its_own_steps() -> None:
     }
     known = facts(ProxySearch(proxy="noop"), workload=Workload(batch_tokens=64), **tokens)
     spec = begun_with("a job", known)
-    assert spec.space["steps"] == Choice(values=(125, 250))
+    assert spec.space["steps"] == Choice(values=(62, 125, 250))
     assert place_of(known, spec, Names()) == Place(steps=1000.0)
     with pytest.raises(ValueError, match="does not say how many a step has"):
         begun(ProxySearch(proxy="noop"), **tokens)
