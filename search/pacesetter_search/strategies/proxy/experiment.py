@@ -19,9 +19,12 @@ from pacesetter_search.studies import Names, Place
 from pacesetter_search.transfer.practice import field_default
 
 RUNGS = (1 / 16, 1 / 8, 1 / 4)
-"""Horizons of rungs, as shares of the job's. With four workers the seven, three and three rates of ``rungs`` have
-spoken when the job has done an eighth, a quarter and half of its budget, if its proxies take as long a step as it does. An
-eighth is within the usual cap of a new start; without the first rung they spoke first at a quarter."""
+"""Horizons of rungs, as shares of the job's.
+
+With four workers the seven, three and three rates of ``rungs`` have spoken when the job has done an eighth, a quarter
+and half of its budget, if its proxies take as long a step as it does. An eighth is within the usual cap of a new start;
+without the first rung they spoke first at a quarter.
+"""
 
 FEWEST_STEPS = 10
 """Of a rung: a shorter schedule is warm-up and nothing else."""
