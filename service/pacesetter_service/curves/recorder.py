@@ -1,7 +1,6 @@
 """Makes a curve of every job and trial that has ended, away from the path of their reports."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -9,13 +8,13 @@ from pacesetter_service.curves.recording import ended_jobs, keep, make_curve, re
 from pacesetter_service.database.store import Store
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import curves as trial_curves
+from pacesetter_service.looking import Looking
 from pacesetter_service.planning.registry import Registry
-from pacesetter_service.wakeup import wait_for
 
 logger = logging.getLogger(__name__)
 
 
-class CurveRecorder:
+class CurveRecorder(Looking):
     """Looks for jobs and trials that have ended when it is woken, and every few seconds for those of other replicas.
 
     Which jobs they are stands in the database, so what a controller was killed at is done at its next start.
@@ -32,25 +31,8 @@ class CurveRecorder:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._every_seconds = every_seconds
         self._kept = kept
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="curve-recorder")
-
-    async def close(self) -> None:
-        """Stop at once: what was not stored is made again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    def wake(self) -> None:
-        """Look soon: a job or trial has ended."""
-        self._woken.set()
+        super().__init__("what has ended", every_seconds)
 
     async def record(self) -> tuple[str, ...]:
         """Make the curves that are due; return the jobs that now have one. A job that fails holds up no other."""
@@ -98,13 +80,7 @@ class CurveRecorder:
         self._kept()
         return True
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.record()
-                await self.record_trials()
-            except ControllerError as error:
-                logger.warning("cannot look for what has ended: %s", error)
-            except Exception:
-                logger.exception("looking for what has ended failed")
-            await wait_for(self._woken, self._every_seconds)
+    async def _look(self) -> float:
+        await self.record()
+        await self.record_trials()
+        return self._every_seconds

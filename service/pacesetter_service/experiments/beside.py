@@ -8,7 +8,7 @@ from pacesetter.protocol import ExperimentSpec, JobSpec
 from pacesetter_search.contract import JobFacts, Studied
 from pacesetter_search.strategies.proxy.experiment import begun_with, place_of
 from pacesetter_search.studies import transfer_study
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, or_, select
 
 from pacesetter_service.database.models import ExperimentRow, JobRow
 from pacesetter_service.database.store import Transaction
@@ -112,22 +112,22 @@ def waiting(tx: Transaction) -> tuple[str, ...]:
 
 def read_listener(tx: Transaction, job_id: str) -> Listener | None:
     """Return what is needed to tell a job; None where it listens to nothing."""
-    row = tx.execute(
-        select(JobRow.experiment, JobRow.authority, JobRow.overhead_cap).where(JobRow.id == job_id)
-    ).one_or_none()
-    if row is None or row.experiment is None:
+    query = select(JobRow.experiment).where(JobRow.id == job_id)
+    experiment = tx.execute(query).scalar_one_or_none()
+    if experiment is None:
         return None
-    facts = Facts.of(open_job(tx, job_id).load_spec(), row.authority, row.overhead_cap)
-    return Listener(job_id, facts, read_results(tx, row.experiment, None))
+    job = open_job(tx, job_id)
+    facts = Facts.of(job.load_spec(), job.authority, job.overhead_cap)
+    return Listener(job_id, facts, read_results(tx, experiment, None))
 
 
-def answer(facts: JobFacts, question: Question, position: int = 0) -> Studied:
-    """Return what an experiment says of a job by now."""
+def answer(facts: JobFacts, question: Question) -> Studied:
+    """Return what an experiment says by now of a job that has not begun."""
     told: dict[str, Any] = {
         "experiment": question.experiment,
         "trials": len(question.finished),
         "over": not question.pending and question.over,
-        "position": position,
+        "position": 0,
     }
     try:
         names = names_of(question)
@@ -157,21 +157,21 @@ def tell(tx: Transaction, listener: Listener, said: Studied, registry: Registry)
     told = tx.execute(select(JobRow.told).where(JobRow.id == job.id)).scalar_one()
     if told >= listener.question.revision:
         return False
-    tx.execute(update(JobRow).where(JobRow.id == job.id).values(told=listener.question.revision))
-    listens = stale_strategy(job, registry) is None and registry.type_of(job.strategy).listens
-    if job.status in ENDED or not listens:
-        return False
-    body = said.model_copy(update={"position": job.main_position})
-    job.due_event = job.add_event(
-        TOLD, body, reducible=True, session=job.session, position=job.main_position
-    )
-    plan_now(job, registry)
+    job.changes["told"] = listener.question.revision
+    known = stale_strategy(job, registry) is None
+    listens = known and registry.type_of(job.strategy).listens and job.status not in ENDED
+    if listens:
+        body = said.model_copy(update={"position": job.main_position})
+        job.due_event = job.add_event(
+            TOLD, body, reducible=True, session=job.session, position=job.main_position
+        )
+        plan_now(job, registry)
     job.save()
-    return True
+    return listens
 
 
-def cancel_orphans(tx: Transaction) -> tuple[str, ...]:
-    """Cancel the experiments that began with a job which is over; return them.
+def orphans(tx: Transaction) -> tuple[str, ...]:
+    """Return the experiments that run and began with a job which is over.
 
     One that failed, or fell silent, may be started again: its trials run on for an hour.
     """
@@ -189,7 +189,9 @@ def cancel_orphans(tx: Transaction) -> tuple[str, ...]:
         .order_by(ExperimentRow.id)
         .limit(100)
     )
-    found = tuple(rows.scalars())
-    for experiment in found:
-        planning.cancel(tx, experiment, "the end of its job")
-    return found
+    return tuple(rows.scalars())
+
+
+def cancel_orphan(tx: Transaction, experiment: str) -> None:
+    """Cancel an experiment because its job is over."""
+    planning.cancel(tx, experiment, "the end of its job")

@@ -5,7 +5,6 @@ same trials, same seed, same plans.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -17,8 +16,8 @@ from pacesetter_service.experiments.messages import StudyAnswer, StudyRequest
 from pacesetter_service.experiments.questions import Question
 from pacesetter_service.experiments.remote import StudyProcess
 from pacesetter_service.experiments.strategies import Studies
+from pacesetter_service.looking import Looking
 from pacesetter_service.processes.parent import ChildCrashed
-from pacesetter_service.wakeup import wait_for
 
 ATTEMPTS = 2
 """A failure may be the machine's (out of memory), so each question is asked a second time."""
@@ -29,7 +28,7 @@ IDLE_ROUNDS = 12
 logger = logging.getLogger(__name__)
 
 
-class StudyRunner:
+class StudyRunner(Looking):
     """Looks for experiments that are due when it is woken, and every few seconds for those of other replicas.
 
     Args:
@@ -48,32 +47,20 @@ class StudyRunner:
         every_seconds: float,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
+        super().__init__("experiments to plan", every_seconds)
         self._store = store
         self._studies = studies
         self._process = process
-        self._every_seconds = every_seconds
         self._observe = observe
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._idle = 0
         self._planning = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._failures: dict[tuple[str, int], int] = {}
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="experiments")
-
     async def close(self) -> None:
         """Stop at once: what was not stored is planned again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await super().close()
         await self._process.stop()
-
-    def wake(self) -> None:
-        """Look soon: an experiment may be due."""
-        self._woken.set()
 
     async def plan(self) -> tuple[str, ...]:
         """Ask the strategies that are due; return their experiments. One that fails holds up no other."""
@@ -154,15 +141,8 @@ class StudyRunner:
             logger.exception("strategy %s failed", question.strategy)
             return StudyAnswer(error=f"{type(error).__name__}: {error}")
 
-    async def _run(self) -> None:
-        idle = 0
-        while True:
-            try:
-                idle = 0 if await self.plan() else idle + 1
-                if idle == IDLE_ROUNDS:
-                    await self._process.stop()
-            except ControllerError as error:
-                logger.warning("cannot look for experiments to plan: %s", error)
-            except Exception:
-                logger.exception("looking for experiments to plan failed")
-            await wait_for(self._woken, self._every_seconds)
+    async def _look(self) -> float:
+        self._idle = 0 if await self.plan() else self._idle + 1
+        if self._idle == IDLE_ROUNDS:
+            await self._process.stop()
+        return self._every_seconds

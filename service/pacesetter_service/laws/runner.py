@@ -5,7 +5,6 @@ that fit the same the first one's version counts.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from time import monotonic
@@ -18,8 +17,8 @@ from pacesetter_service.laws import repository
 from pacesetter_service.laws.messages import FitAnswer, FitRequest
 from pacesetter_service.laws.remote import FittingProcess
 from pacesetter_service.laws.repository import Group, NewVersion, Stale
+from pacesetter_service.looking import Looking
 from pacesetter_service.processes.parent import ChildCrashed
-from pacesetter_service.wakeup import wait_for
 
 ATTEMPTS = 2
 """A failure may be the machine's (out of memory), so each fit has a second try."""
@@ -33,7 +32,7 @@ Observe = Callable[[str, float], None]
 logger = logging.getLogger(__name__)
 
 
-class LawRunner:
+class LawRunner(Looking):
     """Looks for groups of curves that changed when it is woken, and every few seconds for those of other replicas.
 
     Args:
@@ -52,13 +51,11 @@ class LawRunner:
         after_seconds: float,
         observe: Observe | None = None,
     ) -> None:
+        super().__init__("laws to fit", every_seconds)
         self._store = store
         self._process = process
-        self._every_seconds = every_seconds
         self._after_seconds = after_seconds
         self._observe = observe
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._fitting = asyncio.Lock()
         self._waiting: dict[tuple[str, str], float] = {}
         self._failures: dict[tuple[str, str, str], int] = {}
@@ -68,21 +65,10 @@ class LawRunner:
         """The process that fits."""
         return self._process
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="laws")
-
     async def close(self) -> None:
         """Stop at once: what was not stored is fitted again at the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await super().close()
         await self._process.stop()
-
-    def wake(self) -> None:
-        """Look soon: a curve changed."""
-        self._woken.set()
 
     async def fit(self, *, at_once: bool = False) -> tuple[str, ...]:
         """Fit the laws that are due; return the ids of the new versions.
@@ -152,18 +138,10 @@ class LawRunner:
         self._failures.pop(place, None)
         return answer
 
-    async def _run(self) -> None:
-        while True:
-            pause = self._every_seconds
-            try:
-                await self.fit()
-                if await self._store.read(repository.stale_groups):
-                    pause = min(pause, self._after_seconds)
-                else:
-                    # Its libraries take a hundred megabytes, and curves are rare.
-                    await self._process.stop()
-            except ControllerError as error:
-                logger.warning("cannot look for laws to fit: %s", error)
-            except Exception:
-                logger.exception("looking for laws to fit failed")
-            await wait_for(self._woken, pause)
+    async def _look(self) -> float:
+        await self.fit()
+        if await self._store.read(repository.stale_groups):
+            return min(self._every_seconds, self._after_seconds)
+        # Its libraries take a hundred megabytes, and curves are rare.
+        await self._process.stop()
+        return self._every_seconds

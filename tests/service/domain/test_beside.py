@@ -176,7 +176,9 @@ async def test_a_controller_that_told_nobody_is_followed_by_one_that_does(
     )
     await team.controller.close()
     team.controller = await open_controller(REAL)
-    await team.told(job, run, times=3)
+    event = await team.told(job, run, times=3)
+    assert event.body["problem"] == ""
+    assert await team.controller.tell_studies() == ()
 
 
 @ONE_LOOP

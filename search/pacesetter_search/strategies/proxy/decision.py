@@ -39,7 +39,6 @@ SUREST = 0.05
 RAMP = 0.02
 """Share of the budget over which a rate is raised in the middle of the main line, if its warm-up was shorter."""
 
-
 LONGEST_RAMP = 0.25
 """Of the budget: what is slower still would take the rest of it."""
 
@@ -71,10 +70,8 @@ class ProxyDecision(Decision):
         """Take in what the proxies say, and move the main line where that pays."""
         memory = self.known
         numbers = _numbers(body)
-        if body.log2_lr is None:
-            self.note("no_study", f"the proxies say nothing yet: {body.problem}", **numbers)
+        if not self._take(body):
             return
-        self._take(body)
         if not body.bounded and not body.over and body.sd > UNSURE:
             text = "the best rate is at the end of those that were run so far, and more will come: it waits"
             self.note("waits", text, **numbers)
@@ -107,17 +104,16 @@ class ProxyDecision(Decision):
         except ValidationError as error:
             self.note("no_study", f"what the experiment said cannot be read: {error}")
             return
+        if self._take(body):
+            self.note("heard", "the experiment was heard before the job began", **_numbers(body))
+
+    def _take(self, body: Studied) -> bool:
+        """Keep what was said; return False where that is nothing yet, and say so."""
         if body.log2_lr is None:
             self.note("no_study", f"the proxies say nothing yet: {body.problem}", **_numbers(body))
-            return
-        self._take(body)
-        self.note("heard", "the experiment was heard before the job began", **_numbers(body))
-
-    def _take(self, body: Studied) -> None:
-        if body.log2_lr is not None:
-            self.known.heard = Heard(
-                log2_lr=body.log2_lr, sd=max(body.sd, SUREST), trials=body.trials
-            )
+            return False
+        self.known.heard = Heard(log2_lr=body.log2_lr, sd=max(body.sd, SUREST), trials=body.trials)
+        return True
 
     def _reconsider(self, numbers: dict[str, JsonValue]) -> None:
         """Move the main line to the rate of least expected regret, if it saves enough of what is left."""

@@ -88,11 +88,16 @@ def place_of(job: JobFacts, spec: ExperimentSpec, names: Names) -> Place:
     Raises:
         ValueError: Trials differ in steps, and the job's are not known.
     """
+    return Place(**_target(job, names.steps in {*spec.space, *spec.fixed}))
+
+
+def _target(job: JobFacts, tells_steps: bool) -> dict[str, float]:
+    """Return where a job stands as its target says, in its own steps where trials have some and it says nothing."""
     assert job.proxies is not None
     told: dict[str, float] = {str(name): size for name, size in job.proxies.target.items()}
-    if names.steps in {*spec.space, *spec.fixed}:
-        told.setdefault("steps", steps_of(job))
-    return Place(**told)
+    if tells_steps and "steps" not in told:
+        told["steps"] = steps_of(job)
+    return told
 
 
 def steps_of(job: JobFacts) -> float:
@@ -149,8 +154,6 @@ def _strategy(
     name = chosen.name or _fitting(names, space)
     parameters = dict(chosen.parameters)
     if name == "fidelity" and "target" not in parameters:
-        told: dict[str, float] = {str(each): size for each, size in search.target.items()}
-        if names.steps in {*space, *search.fixed}:
-            told.setdefault("steps", steps_of(job))
+        told = _target(job, names.steps in {*space, *search.fixed})
         parameters["target"] = dict(told)
     return StrategyChoice(name=name, parameters=parameters)

@@ -277,16 +277,22 @@ def test_a_job_that_cannot_go_back_rises_slowly_all_the_same() -> None:
     assert np.all(np.diff(found[101:116]) > 0.0)
 
 
-def test_a_new_start_that_a_person_forestalls_does_not_leave_the_job_deaf() -> None:
+def standing_at_100() -> SimulatedJob:
+    """Return a job far above the best rate that has said where it stands, and is told things by hand."""
     strategy = get_strategy("proxy").from_document({"trust": 1.0})
     run = SimulatedJob(strategy, facts(32 * BEST), NoisyQuadratic())
-    tell = run.controller.tell
-    tell(Registered())
-    tell(
+    run.controller.tell(Registered())
+    run.controller.tell(
         Measurements(
             number=1, segment=1, position=100, columns={"position": [99.0], "step": [100.0]}
         )
     )
+    return run
+
+
+def test_a_new_start_that_a_person_forestalls_does_not_leave_the_job_deaf() -> None:
+    run = standing_at_100()
+    tell = run.controller.tell
     assert tell(says(BEST, 100))[0].source == INITIAL
     tell(Overridden(active=True, seq=2, position=105))
     (back, *_) = tell(Overridden(active=False, seq=3, position=110))
@@ -297,15 +303,8 @@ def test_a_new_start_that_a_person_forestalls_does_not_leave_the_job_deaf() -> N
 
 
 def test_what_is_heard_right_after_a_new_start_counts_from_there() -> None:
-    strategy = get_strategy("proxy").from_document({"trust": 1.0})
-    run = SimulatedJob(strategy, facts(32 * BEST), NoisyQuadratic())
+    run = standing_at_100()
     tell = run.controller.tell
-    tell(Registered())
-    tell(
-        Measurements(
-            number=1, segment=1, position=100, columns={"position": [99.0], "step": [100.0]}
-        )
-    )
     (again, *_) = tell(says(BEST, 100))
     tell(Acknowledgement(number=2, segment=again.seq, position=1, status="applied"))
     # The service has heard of no position since: it says the old one.
