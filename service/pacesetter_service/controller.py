@@ -150,7 +150,12 @@ class Controller(AccessCalls):
         )
         self._teller = StudyTeller(self._store, self._registry, options.study_every_seconds)
         self.experiments = Experiments(
-            self._store, studies, self._studies, options.lease_seconds, self._trial_ended
+            self._store,
+            studies,
+            self._studies,
+            options.lease_seconds,
+            self._trial_ended,
+            self._wakeups,
         )
         self.curves = Curves(self._store, self._law_runner.wake)
         self.laws = Laws(self._store)

@@ -1,10 +1,13 @@
-"""Wake whoever waits for a job's next segments."""
+"""Wake whoever waits for a job's next segments, or a project's next trials."""
 
 import asyncio
 
 
 class Wakeups:
-    """One event a job, while somebody waits. Lives on the event loop; holds no connection."""
+    """One event for everyone who waits. Lives on the event loop; holds no connection.
+
+    What they wait for has a name: the id of a job, say.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -15,29 +18,33 @@ class Wakeups:
         """Whether the controller is shutting down."""
         return self._closed
 
-    def wake(self, job: str) -> None:
-        """Wake everyone who waits for ``job``."""
-        for event in self._waiting.get(job, ()):
+    def wake(self, name: str) -> None:
+        """Wake everyone who waits for ``name``."""
+        for event in self._waiting.get(name, ()):
             event.set()
 
-    def subscribe(self, job: str) -> asyncio.Event:
-        """Return an event that is set whenever ``job`` has something new. Give it back to ``unsubscribe``."""
+    def waiting(self, name: str) -> int:
+        """Return how many wait for ``name``."""
+        return len(self._waiting.get(name, ()))
+
+    def subscribe(self, name: str) -> asyncio.Event:
+        """Return an event that is set whenever ``name`` has something new. Give it back to ``unsubscribe``."""
         event = asyncio.Event()
-        self._waiting.setdefault(job, set()).add(event)
+        self._waiting.setdefault(name, set()).add(event)
         return event
 
-    def unsubscribe(self, job: str, event: asyncio.Event) -> None:
+    def unsubscribe(self, name: str, event: asyncio.Event) -> None:
         """Stop waking ``event``."""
-        waiting = self._waiting.get(job, set())
+        waiting = self._waiting.get(name, set())
         waiting.discard(event)
         if not waiting:
-            self._waiting.pop(job, None)
+            self._waiting.pop(name, None)
 
     def close(self) -> None:
         """Wake everyone for the last time."""
         self._closed = True
-        for job in tuple(self._waiting):
-            self.wake(job)
+        for name in tuple(self._waiting):
+            self.wake(name)
 
 
 async def wait_for(event: asyncio.Event, timeout_seconds: float) -> bool:

@@ -42,7 +42,7 @@ class Answers(TrialCalls):
         super().__init__(lambda: "http://127.0.0.1:9", None, Timing())
         self._leases, self._ends = [lease], ends
 
-    def claim(self, claim: Message) -> tuple[Lease, ...]:
+    def claim(self, claim: Message, wait_seconds: float = 0.0) -> tuple[Lease, ...]:
         return (self._leases.pop(),) if self._leases else ()
 
     def heartbeat(self, trial: str, beat: Message) -> HeartbeatReply:
@@ -73,7 +73,7 @@ def test_a_trial_that_does_not_stop_is_given_back_all_the_same(tmp_path: Path) -
 
 def test_a_mistake_in_a_thread_of_the_worker_ends_the_worker(tmp_path: Path) -> None:
     class Broken(Answers):
-        def claim(self, claim: Message) -> tuple[Lease, ...]:
+        def claim(self, claim: Message, wait_seconds: float = 0.0) -> tuple[Lease, ...]:
             raise KeyError("a mistake of ours")
 
     site = Site(tmp_path)

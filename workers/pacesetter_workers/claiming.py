@@ -16,7 +16,9 @@ from pacesetter.protocol.trials import MAX_CLAIM
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""Between questions while nothing waits."""
+"""Between questions while there is no room, or where the controller does not wait."""
+WAIT_SECONDS = 1.0
+"""For the controller to find a trial. Whoever stops waits as long: the answer may hold leases to be given back."""
 AHEAD_SECONDS, MOST_AHEAD = 0.25, 16
 """Of work to hold in advance, and of trials: every one of them needs its heartbeats."""
 LONG_SECONDS = 2.0
@@ -64,13 +66,16 @@ class Claiming(Talking):
         # it would run once more.
         if room < 1 or self._ending.is_set() or self._is_held_up():
             return POLL_SECONDS
-        leases = calls.claim(self._claim.model_copy(update={"most": room}))
+        asked = monotonic()
+        leases = calls.claim(self._claim.model_copy(update={"most": room}), WAIT_SECONDS)
         for lease in leases:
             self._take(lease)
         if leases:
             self._tell()
-        # Workers that started together do not ask together for ever.
-        return 0.0 if len(leases) == room else POLL_SECONDS * random.uniform(0.75, 1.25)
+        if leases or monotonic() - asked >= 0.5 * WAIT_SECONDS:
+            return 0.0
+        # A controller that does not wait. Workers that started together do not ask together for ever.
+        return POLL_SECONDS * random.uniform(0.75, 1.25)
 
     def _take(self, lease: Lease) -> None:
         held = Held(lease, beaten=monotonic())

@@ -64,9 +64,13 @@ class TrialCalls(Calls):
         """Return where an experiment stands."""
         return validated(ExperimentState, self._json("GET", f"/v1/experiments/{experiment}"))
 
-    def claim(self, claim: Claim) -> tuple[Lease, ...]:
-        """Ask for trials; none where nothing waits that this worker may run."""
-        document = self._json("POST", "/v1/trials:claim", claim.model_dump_json().encode())
+    def claim(self, claim: Claim, wait_seconds: float = 0.0) -> tuple[Lease, ...]:
+        """Ask for trials; none where nothing waits that this worker may run, nor comes within ``wait_seconds``."""
+        # In the address, which a service that knows no waiting does not read.
+        path = f"/v1/trials:claim?wait={wait_seconds:g}" if wait_seconds else "/v1/trials:claim"
+        document = self._json(
+            "POST", path, claim.model_dump_json().encode(), wait_seconds=wait_seconds
+        )
         return validated(Claimed, document).leases
 
     def heartbeat(self, trial: str, beat: Heartbeat) -> HeartbeatReply:

@@ -111,10 +111,7 @@ class Calls:
         """Wait at the service's side for segments newer than ``after``."""
         wait = self._timing.long_poll
         path = f"/v1/jobs/{job}/segments?session={session}&after={after}&wait={wait:g}"
-        timeout = httpx.Timeout(
-            wait + self._timing.reply_timeout, connect=self._timing.connect_timeout
-        )
-        document = self._json("GET", path, token=token, timeout=timeout)
+        document = self._json("GET", path, token=token, wait_seconds=wait)
         arrivals = read_segments(document.pop("segments", []))
         return validated(SegmentPage, document), arrivals
 
@@ -159,8 +156,9 @@ class Calls:
         *,
         token: str | None = None,
         headers: dict[str, str] | None = None,
-        timeout: httpx.Timeout | None = None,
+        wait_seconds: float = 0.0,
     ) -> dict[str, Any]:
+        """Return the answer to a request, to which the service takes ``wait_seconds`` longer than to others."""
         sent = self._headers(token) | {"Accept": "application/json"} | (headers or {})
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -172,7 +170,9 @@ class Calls:
                 self._address(path),
                 content=body,
                 headers=sent,
-                timeout=timeout or self._client.timeout,
+                timeout=httpx.Timeout(
+                    self._timing.reply_timeout + wait_seconds, connect=self._timing.connect_timeout
+                ),
             )
         if not response.is_success:
             raise _failure(response)

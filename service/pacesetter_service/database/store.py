@@ -25,7 +25,7 @@ class Transaction:
 
     connection: Connection
     wakes: set[str] = field(default_factory=set)
-    """Jobs with new segments, or whose state their streams must look at."""
+    """Jobs with new segments, or whose state their streams must look at; names of queues that have new trials."""
     due: set[str] = field(default_factory=set)
     """Jobs with an event that the planning process has to see."""
 

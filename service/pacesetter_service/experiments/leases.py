@@ -208,7 +208,8 @@ def _end(
 
     ``repeated`` are the statuses of a trial that says that the same call has been answered before.
     """
-    experiment: str = find_trial(tx, trial, project).experiment
+    found = find_trial(tx, trial, project)
+    experiment: str = found.experiment
     lock_experiment(tx, experiment)
     ended = tx.execute(
         update(TrialRow)
@@ -226,6 +227,7 @@ def _end(
             raise _lost(trial)
         return None
     if ended.status == "queued":
+        tx.wakes.add(repository.queue_of(found.project))
         return Ended(experiment, 0)
     tx.execute(update(TrialRow).where(TrialRow.id == trial).values(ended_at=utc_now()))
     return Ended(experiment, 1)

@@ -76,6 +76,11 @@ def change_experiment(tx: Transaction, experiment: str, **values: Any) -> None:
     tx.execute(update(ExperimentRow).where(ExperimentRow.id == experiment).values(values))
 
 
+def queue_of(project: str) -> str:
+    """Return the name under which workers are woken that wait for a project's trials."""
+    return f"trials:{project}"
+
+
 def insert_trials(
     tx: Transaction, row: Any, spec: ExperimentSpec, plans: Sequence[TrialPlan]
 ) -> None:
@@ -97,6 +102,8 @@ def insert_trials(
     ]
     for first in range(0, len(values), _AT_ONCE):
         tx.execute(tx.insert_into(TrialRow), values[first : first + _AT_ONCE])
+    if values:
+        tx.wakes.add(queue_of(row.project))
 
 
 def find_trial(tx: Transaction, trial: str, project: str | None) -> Any:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from time import monotonic
 
 from pacesetter.protocol import (
     Claim,
@@ -34,6 +35,10 @@ from pacesetter_service.experiments.views import (
     TrialView,
 )
 from pacesetter_service.views import Page
+from pacesetter_service.wakeup import Wakeups, wait_for
+
+POLL_SECONDS = 1.0
+"""Between looks of a claim that waits: nobody is woken when a lease runs out."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ class Experiments:
         runner: Asks slow strategies.
         lease_seconds: How long a lease holds without a heartbeat.
         ended: Called after a trial has ended.
+        wakeups: Where claims wait.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Experiments:
         runner: StudyRunner,
         lease_seconds: float,
         ended: Callable[[], None],
+        wakeups: Wakeups,
     ) -> None:
         self._store = store
         self._studying = asyncio.Lock()
@@ -63,6 +70,7 @@ class Experiments:
         self._runner = runner
         self._lease_seconds = lease_seconds
         self._ended = ended
+        self._wakeups = wakeups
 
     def strategies(self) -> tuple[type[StudyStrategy], ...]:
         """Return every strategy that experiments may choose, by name."""
@@ -134,13 +142,37 @@ class Experiments:
         async with self._studying:
             return await asyncio.to_thread(study_of, results, target)
 
-    async def claim(self, wish: Claim, project: str) -> Claimed:
+    async def claim(
+        self,
+        wish: Claim,
+        project: str,
+        wait_seconds: float = 0.0,
+        is_gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Claimed:
         """Lease trials to a worker, and have planned what the experiments lack then.
 
         Args:
             wish: Who asks, what it may run, how many it wants.
             project: Whose trials.
+            wait_seconds: How long to wait for the first trial where there is none.
+            is_gone: Returns whether nobody waits for the answer any more: what it leased would run nowhere.
         """
+        ends_at = monotonic() + wait_seconds
+        queue = repository.queue_of(project)
+        queued = self._wakeups.subscribe(queue)
+        try:
+            while True:
+                claimed = await self._claim(wish, project)
+                left = ends_at - monotonic()
+                if claimed.leases or left <= 0.0:
+                    return claimed
+                await wait_for(queued, min(left, POLL_SECONDS))
+                if self._wakeups.closed or (is_gone is not None and await is_gone()):
+                    return claimed
+        finally:
+            self._wakeups.unsubscribe(queue, queued)
+
+    async def _claim(self, wish: Claim, project: str) -> Claimed:
         first = await self._take(wish, project)
         missing = wish.most - len(first)
         try:

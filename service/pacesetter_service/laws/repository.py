@@ -11,7 +11,7 @@ from pacesetter_search.laws import parse_law
 from pacesetter_search.memory import LawGroup, RunRecord
 from sqlalchemy import Text, and_, delete, func, select, type_coerce
 
-from pacesetter_service.database.models import CurveRow, LawRow
+from pacesetter_service.database.models import CurveRow, LawRow, TrialRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import NotFound
@@ -47,6 +47,8 @@ class Stale:
     """What its curves are now: their number and last change."""
     quiet_seconds: float
     """How long they have been so."""
+    busy: bool
+    """Whether trials of its project run: more curves are to come, and processors have something better to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,15 @@ def stale_groups(tx: Transaction) -> list[Stale]:
         select(LawRow.project, LawRow.key, LawRow.version, LawRow.seen).join(_NEWEST, _IS_NEWEST)
     )
     fitted = {(row.project, row.key): (row.version, row.seen) for row in laws}
+    running = select(TrialRow.project).where(TrialRow.status == "leased").distinct()
+    busy = set(tx.execute(running).scalars())
     found = []
     for place in current.keys() | fitted.keys():
         seen, changed = current.get(place, (_seen(0, None), None))
         version, fitted_to = fitted.get(place, (0, ""))
         if seen != fitted_to:
             quiet = float("inf") if changed is None else (now - changed).total_seconds()
-            found.append(Stale(*place, version, seen, quiet))
+            found.append(Stale(*place, version, seen, quiet, place[0] in busy))
     return sorted(found, key=lambda each: (-each.quiet_seconds, each.key))
 
 

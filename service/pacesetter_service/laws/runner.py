@@ -24,7 +24,7 @@ ATTEMPTS = 2
 """A failure may be the machine's (out of memory), so each fit has a second try."""
 
 PATIENCE_SECONDS = 30.0
-"""Curves that keep coming put a fit off for so long at most."""
+"""Curves that keep coming, and trials that run, put a fit off for so long at most."""
 
 Observe = Callable[[str, float], None]
 """Called with ``fitted`` or ``unfit`` and the seconds that a fit took."""
@@ -86,7 +86,9 @@ class LawRunner(Looking):
 
     def _is_due(self, stale: Stale) -> bool:
         waited = monotonic() - self._waiting[stale.project, stale.key]
-        return stale.quiet_seconds >= self._after_seconds or waited >= PATIENCE_SECONDS
+        if waited >= PATIENCE_SECONDS:
+            return True
+        return stale.quiet_seconds >= self._after_seconds and not stale.busy
 
     async def _fit(self, stale: Stale) -> str | None:
         """Return the id of the new version, None if there is none. A group that fails holds up no other."""

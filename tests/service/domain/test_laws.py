@@ -16,11 +16,13 @@ from pacesetter_search.memory import LawGroup
 from pacesetter_search.memory.laws import LAWS, FamilyLaw
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import NotFound
+from pacesetter_service.laws import runner
 from pacesetter_service.laws.repository import VERSIONS, LawFilter
 from pacesetter_service.views import LawView, StoredCurve
 from pydantic import TypeAdapter
 
 from tests.service.domain.conftest import OPTIONS, ROOT, Open
+from tests.service.domain.experimenting import claim, finish, search
 from tests.service.domain.simulated import spec
 from tests.service.domain.test_planning import DEADLINE_SECONDS
 from tests.service.http.curves import PEAK, STEPS, upload
@@ -172,6 +174,27 @@ async def test_uploads_that_come_together_are_fitted_once(open_controller: Open)
         while not (found := await laws(controller)):
             await asyncio.sleep(0.05)
     assert (found[0].version, len(found[0].evidence)) == (1, 3)
+
+
+async def test_no_law_is_fitted_while_trials_run(open_controller: Open) -> None:
+    controller = await open_controller(replace(QUIET, fit_after_seconds=0.0))
+    await controller.experiments.create(search(1), "default")
+    (lease,) = await claim(controller)
+    await stored(controller, "cosine")
+    assert await controller._law_runner.fit() == ()
+    await finish(controller, lease)
+    assert len(await controller._law_runner.fit()) == 1
+
+
+async def test_trials_that_run_for_long_do_not_put_a_law_off_for_ever(
+    open_controller: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.0)
+    controller = await open_controller(replace(QUIET, fit_after_seconds=0.0))
+    await controller.experiments.create(search(1), "default")
+    assert len(await claim(controller)) == 1
+    await stored(controller, "cosine")
+    assert len(await controller._law_runner.fit()) == 1
 
 
 async def test_what_was_stored_before_a_restart_is_fitted_after_it(open_controller: Open) -> None:

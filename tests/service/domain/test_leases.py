@@ -6,9 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pacesetter.protocol import Heartbeat, Lease, TrialFailure, TrialResult, TrialReturn
+from pacesetter.protocol import (
+    Claim,
+    Claimed,
+    Heartbeat,
+    Lease,
+    TrialFailure,
+    TrialResult,
+    TrialReturn,
+)
 from pacesetter_service.controller import Controller
 from pacesetter_service.errors import Conflict, NotFound
+from pacesetter_service.experiments import service
+from pacesetter_service.experiments.repository import queue_of
 from pacesetter_service.experiments.views import TrialView
 
 from tests.service.domain.conftest import OPTIONS, Open
@@ -21,6 +31,7 @@ from tests.service.domain.experimenting import (
     search,
     trials_of,
 )
+from tests.service.domain.test_planning import DEADLINE_SECONDS
 
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
 
@@ -82,6 +93,88 @@ async def test_replicas_that_claim_at_once_give_no_trial_to_two(postgresql_url: 
     assert (over.status, over.trials.done) == ("completed", 60)
     for replica in replicas:
         await replica.close()
+
+
+@pytest.fixture
+def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that waits finds what it is woken for, and nothing else."""
+    monkeypatch.setattr(service, "POLL_SECONDS", 1e6)
+
+
+async def waiting_claim(controller: Controller, **changes: Any) -> "asyncio.Task[Claimed]":
+    """Begin to wait for a trial; return once it waits."""
+    wish = Claim(worker="patient", proxies=("noop",))
+    began = asyncio.create_task(controller.experiments.claim(wish, "default", 1e6, **changes))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not controller._wakeups.waiting(queue_of("default")):
+            await asyncio.sleep(0.01)
+    return began
+
+
+@pytest.mark.usefixtures("never_looks")
+async def test_a_claim_waits_for_the_first_trial(controller: Controller) -> None:
+    waiting = await waiting_claim(controller)
+    experiment = await controller.experiments.create(search(1), "default")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        (lease,) = (await waiting).leases
+    assert lease.trial.experiment == experiment.id
+    assert not controller._wakeups.waiting(queue_of("default"))
+
+
+@pytest.mark.usefixtures("never_looks")
+@pytest.mark.parametrize("end", ["return", "retry"])
+async def test_a_claim_waits_for_a_trial_that_comes_back(controller: Controller, end: str) -> None:
+    await controller.experiments.create(search(1), "default")
+    (first,) = await claim(controller)
+    waiting = await waiting_claim(controller)
+    await CALLS[end](controller, first)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        (lease,) = (await waiting).leases
+    assert lease.trial.id == first.trial.id
+
+
+async def test_a_claim_that_waits_finds_a_lease_that_ran_out(controller: Controller) -> None:
+    await controller.experiments.create(search(1), "default")
+    (lost,) = await claim(controller)
+    waiting = await waiting_claim(controller)
+    await run_out(controller, lost.trial.id)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        (lease,) = (await waiting).leases
+    assert lease.trial.id == lost.trial.id
+
+
+@pytest.mark.usefixtures("never_looks")
+async def test_a_claim_that_nobody_waits_for_any_more_leases_nothing(
+    controller: Controller,
+) -> None:
+    async def is_gone() -> bool:
+        return True
+
+    waiting = await waiting_claim(controller, is_gone=is_gone)
+    await controller.experiments.create(search(1), "default")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert (await waiting).leases == ()
+    assert len(await claim(controller)) == 1
+
+
+@pytest.mark.usefixtures("never_looks")
+async def test_a_claim_that_waits_ends_with_the_controller(open_controller: Open) -> None:
+    closing = await open_controller()
+    waiting = await waiting_claim(closing)
+    await closing.close()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert (await waiting).leases == ()
+
+
+@pytest.mark.usefixtures("never_looks")
+async def test_a_claim_waits_for_what_another_replica_plans(postgresql_url: str) -> None:
+    one, two = [await Controller.open(postgresql_url, OPTIONS) for _ in range(2)]
+    waiting = await waiting_claim(one)
+    await two.experiments.create(search(1), "default")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert len((await waiting).leases) == 1
+    await one.close()
+    await two.close()
 
 
 async def test_a_lease_that_ran_out_is_taken_over(controller: Controller) -> None:

@@ -1,14 +1,16 @@
 """Experiments and trials over HTTP: what may be asked, by whom, and what is refused in which words."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from pacesetter.protocol import MAX_ERROR, Claimed, ExperimentSpec
+from pacesetter_service.experiments.repository import queue_of
 from pacesetter_service.http.services import Services
 
 from tests.service.http.conftest import ADMIN_TOKEN
-from tests.service.http.support import Document
+from tests.service.http.support import DEADLINE_SECONDS, Document, listening
 from tests.service.http.test_auth import bearer, make_token
 from tests.service.http.test_bad_input import problem_of
 
@@ -296,3 +298,46 @@ async def test_metrics_count_what_workers_did(client: httpx.AsyncClient) -> None
     assert 'pacesetter_trials_total{what="claimed"} 2.0' in text
     assert 'pacesetter_trials_total{what="finished"} 1.0' in text
     assert 'pacesetter_trials_total{what="returned"} 1.0' in text
+
+
+async def until_one_waits(services: Services) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not services.controller._wakeups.waiting(queue_of("default")):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_claim_waits_over_http_for_the_first_trial(services: Services) -> None:
+    async with listening(services) as url, httpx.AsyncClient(base_url=url) as client:
+        wish = {"worker": "w", "proxies": ["noop"]}
+        waiting = asyncio.create_task(client.post("/v1/trials:claim?wait=30", json=wish))
+        await until_one_waits(services)
+        created = await create(client)
+        (lease,) = (await waiting).json()["leases"]
+    assert lease["trial"]["experiment"] == created["id"]
+
+
+async def test_what_hung_up_while_it_waited_is_leased_no_trial(services: Services) -> None:
+    wish = {"worker": "killed", "proxies": ["noop"]}
+    async with listening(services) as url, httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url) as impatient:
+            with pytest.raises(httpx.ReadTimeout):
+                await impatient.post("/v1/trials:claim?wait=30", json=wish, timeout=0.5)
+        await create(client)
+        assert len(await claim(client, most=4)) == 3
+
+
+async def test_a_claim_that_waits_does_not_hold_up_the_end(services: Services) -> None:
+    wish = {"worker": "w", "proxies": ["noop"]}
+    async with httpx.AsyncClient(timeout=DEADLINE_SECONDS) as client:
+        async with listening(services) as url:
+            asking = client.post(f"{url}/v1/trials:claim?wait=30", json=wish)
+            waiting = asyncio.create_task(asking)
+            await until_one_waits(services)
+        assert (await waiting).json() == {"leases": []}
+
+
+@pytest.mark.parametrize("wait", ["-1", "31", "nan", "soon"])
+async def test_a_wait_out_of_range_is_refused(client: httpx.AsyncClient, wait: str) -> None:
+    wish = {"worker": "w", "proxies": ["noop"]}
+    reply = await client.post("/v1/trials:claim", params={"wait": wait}, json=wish)
+    problem_of(reply, 422, "INVALID_REQUEST")

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pacesetter.protocol import (
     Claim,
     Claimed,
@@ -24,6 +24,8 @@ from pacesetter_service.http.replies import body_of, json_reply, problems
 
 router = APIRouter(tags=["trials"])
 
+MAX_WAIT_SECONDS = 30.0
+
 Worker = Annotated[Principal, Depends(Require("worker"), scope="function")]
 
 _CLAIM = TypeAdapter(Claim)
@@ -40,11 +42,21 @@ _RETURN = TypeAdapter(TrialReturn)
     openapi_extra=body_of(Claim),
 )
 async def claim_trials(
-    request: Request, principal: Worker, services: ServicesDependency
+    request: Request,
+    principal: Worker,
+    services: ServicesDependency,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0.0,
 ) -> Response:
-    """Lease trials of the caller's project to a worker: those that wait, and those whose lease ran out."""
+    """Lease trials of the caller's project to a worker: those that wait, and those whose lease ran out.
+
+    Where there is none the call waits up to ``wait`` seconds for the first.
+    """
     wish = parse_body(_CLAIM, await read_body(request, services.settings.max_body_bytes))
-    claimed = await services.controller.experiments.claim(wish, principal.project)
+
+    async def is_gone() -> bool:
+        return services.closing.is_set() or await request.is_disconnected()
+
+    claimed = await services.controller.experiments.claim(wish, principal.project, wait, is_gone)
     services.metrics.trials.labels("claimed").inc(len(claimed.leases))
     return json_reply(claimed)
 
