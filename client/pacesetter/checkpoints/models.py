@@ -1,10 +1,10 @@
 """Models as a part of the training's state."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 
 from pacesetter.checkpoints.parts import Part
@@ -22,12 +22,11 @@ class ModelsPart(Part):
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self._models = [_unwrapped(model) for model in models]
         self._wrappers = [model for outer in models for model in _data_parallel(outer)]
-        for module in self._modules():
-            if isinstance(module, FullyShardedDataParallel):
-                raise SnapshotError(
-                    "a model wrapped in FullyShardedDataParallel cannot be restored in place; expected fully_shard "
-                    "(FSDP2), DistributedDataParallel or a plain model. Move to fully_shard, or turn rollback off"
-                )
+        if list(_fully_sharded(self._modules(), "FullyShardedDataParallel")):
+            raise SnapshotError(
+                "a model wrapped in FullyShardedDataParallel cannot be restored in place; expected fully_shard "
+                "(FSDP2), DistributedDataParallel or a plain model. Move to fully_shard, or turn rollback off"
+            )
 
     def view(self) -> Tree:
         """Return parameters, buffers, extra states, and which parameters have a gradient."""
@@ -125,9 +124,16 @@ class ModelsPart(Part):
 
     def _reshard(self) -> None:
         # After a forward pass without a backward, FSDP2 still shows gathered copies; what is written to them is lost.
-        for module in self._modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
+        for module in _fully_sharded(self._modules(), "FSDPModule"):
+            module.reshard()
+
+
+def _fully_sharded(modules: Iterable[nn.Module], by: str) -> Iterator[Any]:
+    """Yield the modules that one of FSDP's classes shards."""
+    # Importing it takes a second, and whoever shards has imported it already.
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is not None:
+        yield from (module for module in modules if isinstance(module, getattr(fsdp, by)))
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
