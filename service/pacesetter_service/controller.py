@@ -26,7 +26,7 @@ from pacesetter_service.curves.service import Curves
 from pacesetter_service.database import check_schema, migrate, open_store
 from pacesetter_service.errors import Busy, ControllerError, StorageError
 from pacesetter_service.experiments.beside import Begins, answer, experiment_of, require_experiment
-from pacesetter_service.experiments.questions import read_results
+from pacesetter_service.experiments.reading import read_results
 from pacesetter_service.experiments.remote import StudyProcess
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.service import Experiments

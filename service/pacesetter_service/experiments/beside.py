@@ -15,7 +15,8 @@ from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Refused
 from pacesetter_service.experiments import planning, repository
-from pacesetter_service.experiments.questions import Question, read_results
+from pacesetter_service.experiments.questions import Question
+from pacesetter_service.experiments.reading import read_results
 from pacesetter_service.experiments.strategies import Choice, Studies
 from pacesetter_service.experiments.study import names_of
 from pacesetter_service.jobs.open_job import ENDED, OpenJob, lock_job, open_job

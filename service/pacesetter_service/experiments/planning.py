@@ -12,7 +12,8 @@ from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.experiments import repository
-from pacesetter_service.experiments.questions import Question, read_question
+from pacesetter_service.experiments.questions import Question
+from pacesetter_service.experiments.reading import read_question
 from pacesetter_service.experiments.repository import change_experiment, lock_experiment
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import ExperimentStatus

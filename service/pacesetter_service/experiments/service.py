@@ -24,7 +24,7 @@ from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
 from pacesetter_service.experiments.leases import Ended
-from pacesetter_service.experiments.questions import read_results
+from pacesetter_service.experiments.reading import read_results
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.study import study_of

@@ -9,10 +9,11 @@ from pacesetter.schedules import Schedule
 from pydantic import BaseModel
 from sqlalchemy import bindparam, insert, select, update
 
+from pacesetter_service.canonical import canonical_json
 from pacesetter_service.database.models import EventRow, JobRow
 from pacesetter_service.database.prepared import Prepared
 from pacesetter_service.database.store import Transaction
-from pacesetter_service.database.types import canonical_json, utc_now
+from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import NotFound
 
 ENDED = frozenset({"completed", "failed", "cancelled"})

@@ -9,7 +9,7 @@ from pacesetter_search.contract import JobFacts, Strategy
 from pacesetter_search.guard import Guarded, GuardParameters
 from pydantic import ValidationError
 
-from pacesetter_service.database.types import canonical_json
+from pacesetter_service.canonical import canonical_json
 from pacesetter_service.errors import StrategyRefused
 
 FALLBACK = "fixed"

@@ -255,5 +255,6 @@ def test_validation_restores_modes_and_random_state_even_when_it_fails() -> None
 def test_the_protocol_is_imported_without_torch() -> None:
     code = "import sys, pacesetter, pacesetter.protocol; assert 'torch' not in sys.modules; pacesetter.Steps"
     code += "; assert 'torch' in sys.modules"
+    code += "; assert 'torch.distributed.fsdp' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

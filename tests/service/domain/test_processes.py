@@ -1,6 +1,8 @@
 """Child processes: started once, ended however their parent leaves, and never left behind."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import psutil
@@ -93,3 +95,11 @@ async def test_whoever_is_cancelled_while_it_works_takes_it_down(echo: ChildProc
         await working
     assert (echo.pid, children()) == (None, [])
     assert await echo.ask(b"a") == b"a!"
+
+
+@pytest.mark.parametrize("process", ["planning", "experiments", "laws"])
+def test_what_plans_and_fits_starts_without_the_database(process: str) -> None:
+    code = f"import sys, pacesetter_service.{process}.process"
+    code += "; print([name for name in ('sqlalchemy', 'fastapi', 'torch', 'scipy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pacesetter_service.canonical import canonical_json
 from pacesetter_service.database import migrate, open_store
 from pacesetter_service.database.models import IdempotencyRow, JobRow, ProjectRow
 from pacesetter_service.database.opening import file_system_of
 from pacesetter_service.database.store import Store, Transaction
-from pacesetter_service.database.types import canonical_json, utc_now
+from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import Busy, Refused, UnsuitableDatabase
 from sqlalchemy import func, insert, select
 
