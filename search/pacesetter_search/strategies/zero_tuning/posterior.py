@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pacesetter_search.landscape import FloatArray, divergence, rise
 from pacesetter_search.strategies.zero_tuning.evidence import (
@@ -24,6 +25,9 @@ from pacesetter_search.strategies.zero_tuning.prior import Prior
 STEP = 0.125
 GRID: FloatArray = np.arange(-26.0, 6.0 + STEP / 2, STEP)
 """``log2`` of every learning rate that is considered."""
+
+_DIFFERENCES: FloatArray = STEP * np.arange(1.0 - len(GRID), len(GRID))
+"""Between any two points of ``GRID``, exactly."""
 
 DRIFTS = 9
 DEFAULT_CEILING = 1.0
@@ -169,8 +173,10 @@ def ceiling_of(scores: Sequence[float | None], start: float | None) -> float:
 def transition(drift: float, noise: float, doublings: float) -> FloatArray:
     """Return the density of moving over ``doublings`` between two points of ``GRID``, times its step: [to, from]."""
     sd = max(noise * math.sqrt(doublings), STEP)
-    z = (GRID[:, None] - GRID[None, :] + drift * doublings) / sd
-    kernel: FloatArray = np.exp(-0.5 * z**2) * (STEP / (sd * math.sqrt(2.0 * math.pi)))
+    # It hangs on the difference of two points alone, of which there are few.
+    z = (_DIFFERENCES + drift * doublings) / sd
+    by_difference: FloatArray = np.exp(-0.5 * z**2) * (STEP / (sd * math.sqrt(2.0 * math.pi)))
+    kernel: FloatArray = sliding_window_view(by_difference[::-1], len(GRID))[::-1].copy()
     return kernel
 
 

@@ -9,8 +9,10 @@ from pacesetter_search.strategies.zero_tuning.evidence import RangeEvidence, Run
 from pacesetter_search.strategies.zero_tuning.posterior import (
     CHOICE_CEILING,
     GRID,
+    STEP,
     Posterior,
     ceiling_of,
+    transition,
 )
 from pacesetter_search.strategies.zero_tuning.prior import Component, Prior
 
@@ -152,3 +154,14 @@ def test_absurd_measurements_still_give_a_posterior() -> None:
     assert math.isfinite(found.mean)
     assert math.isfinite(found.best()[1])
     assert found.density.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("doublings", [0.0, 0.3, 4.0])
+@pytest.mark.parametrize("drift", [-0.05, 0.23])
+def test_the_best_rate_moves_by_the_drift_and_a_normal_step(drift: float, doublings: float) -> None:
+    moved = transition(drift, 0.4, doublings)
+    sd = max(0.4 * math.sqrt(doublings), STEP)
+    for to, origin in [(0, 0), (100, 103), (103, 100), (250, 256)]:
+        z = (GRID[to] - GRID[origin] + drift * doublings) / sd
+        density = math.exp(-0.5 * z**2) / (sd * math.sqrt(2.0 * math.pi))
+        assert moved[to, origin] == pytest.approx(STEP * density, rel=1e-12)
