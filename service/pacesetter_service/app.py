@@ -24,6 +24,22 @@ from pacesetter_service.http.segments import routes as segments
 from pacesetter_service.http.services import Services, open_services, services_of
 from pacesetter_service.settings import Settings
 
+# Reports first: routes are tried in order, and this one is called all the time.
+_ROUTERS = (
+    reports.router,
+    segments.router,
+    jobs.router,
+    history.router,
+    outlook.router,
+    curves.router,
+    laws.router,
+    predictions.router,
+    recommendations.router,
+    experiments.router,
+    trials.router,
+    memory.router,
+    operations.router,
+)
 _DESCRIPTION = "Finds learning-rate schedules and sets the pace of running training jobs."
 
 
@@ -58,23 +74,9 @@ def _build(settings: Settings, metrics: Metrics, lifespan: object) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    # Reports first: routes are tried in order, and this one is called all the time.
-    for router in (
-        reports.router,
-        segments.router,
-        jobs.router,
-        history.router,
-        outlook.router,
-        curves.router,
-        laws.router,
-        predictions.router,
-        recommendations.router,
-        experiments.router,
-        trials.router,
-        memory.router,
-        operations.router,
-    ):
-        app.include_router(router)
+    for router in _ROUTERS:
+        # Not by `include_router`, which analyses every endpoint once more for every application.
+        app.router.routes.extend(router.routes)
     # The last one added is the outermost.
     app.add_middleware(NulGuard)
     app.add_middleware(LocalOnlyGuard, allowed_hosts=settings.allowed_hosts, is_open=_is_open)
