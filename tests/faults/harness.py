@@ -16,19 +16,27 @@ from typing import Any, TypeVar
 import httpx
 
 DEADLINE_SECONDS = 90.0
+SHORTEST_PAUSE = 0.005
+"""Between two looks: as long where a process is to be killed at its worst moment."""
 Value = TypeVar("Value")
 
 
 def eventually(
-    read: Callable[[], Value | None], what: str, seconds: float = DEADLINE_SECONDS
+    read: Callable[[], Value | None],
+    what: str,
+    seconds: float = DEADLINE_SECONDS,
+    longest_pause: float = 0.1,
 ) -> Value:
-    """Return the first value of ``read`` that is not None (or False); fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Return the first value of ``read`` that is not None (or False); fail after ``seconds``.
+
+    It pauses for a tenth of what it has waited: looks take processor time from what they wait for.
+    """
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < seconds:
         value = read()
         if value:
             return value
-        time.sleep(0.005)
+        time.sleep(min(max(0.1 * waited, SHORTEST_PAUSE), longest_pause))
     raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from tests.faults.conftest import Undisturbed, segments_of
-from tests.faults.harness import ControllerProcess, JobProcess, eventually, main_line
+from tests.faults.harness import (
+    SHORTEST_PAUSE,
+    ControllerProcess,
+    JobProcess,
+    eventually,
+    main_line,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -46,7 +52,11 @@ def test_killed_during_a_suggestion_and_restarted(
 ) -> None:
     name = f"suggestion-{decision}"
     job = JobProcess(tmp_path, "job", controller.url, name)
-    eventually(lambda: ended_segments(controller, name) >= decision, "a probe to end")
+    eventually(
+        lambda: ended_segments(controller, name) >= decision,
+        "a probe to end",
+        longest_pause=SHORTEST_PAUSE,
+    )
     controller.kill()
     controller.start()
     assert_as_undisturbed(controller, name, job.finish(), undisturbed)
@@ -59,7 +69,11 @@ def test_killed_during_a_suggestion_on_postgresql(
     try:
         controller.start()
         job = JobProcess(tmp_path, "job", controller.url, "killed")
-        eventually(lambda: ended_segments(controller, "killed") >= 3, "a probe to end")
+        eventually(
+            lambda: ended_segments(controller, "killed") >= 3,
+            "a probe to end",
+            longest_pause=SHORTEST_PAUSE,
+        )
         controller.kill()
         controller.start()
         assert_as_undisturbed(controller, "killed", job.finish(), undisturbed)
@@ -76,7 +90,7 @@ def test_killed_right_after_a_report_and_restarted(
         known = controller.job_id("reported")
         return known is not None and bool(controller.events(known, "measurements"))
 
-    eventually(has_measurements, "the first rows")
+    eventually(has_measurements, "the first rows", longest_pause=SHORTEST_PAUSE)
     controller.kill()
     controller.start()
     assert_as_undisturbed(controller, "reported", job.finish(), undisturbed)

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 
 PAUSE_SECONDS = 0.05
+WAIT_SECONDS = 0.5
+"""At the controller, for a trial."""
 
 
 class Worker:
@@ -43,11 +45,9 @@ class Worker:
         """Work until the experiment is over."""
         wish = {"worker": self.options.name, "proxies": ["noop"], "most": self.options.most}
         while not self.is_over():
-            leases = self.call("/v1/trials:claim", wish).raise_for_status().json()["leases"]
-            for lease in leases:
+            reply = self.call(f"/v1/trials:claim?wait={WAIT_SECONDS}", wish)
+            for lease in reply.raise_for_status().json()["leases"]:
                 self.run_trial(lease)
-            if not leases:
-                time.sleep(PAUSE_SECONDS)
 
     def is_over(self) -> bool:
         """Return whether the experiment takes no more results."""
