@@ -64,7 +64,9 @@ class SessionFolder:
     @classmethod
     def of_spec(cls, root: Path, spec: JobSpec) -> "SessionFolder":
         """Return the folder for a session that begins now. Nothing is written yet."""
-        document = json.loads(spec.model_dump_json(by_alias=True))
+        fields = json.loads(spec.model_dump_json(by_alias=True))
+        # What is not set is not sent: an older service refuses fields that it does not know.
+        document = {name: value for name, value in fields.items() if value is not None}
         note = SessionNote(created=time.time_ns(), spec=document)
         return cls(root / folder_name(spec.external_id) / folder_name(spec.nonce), note)
 

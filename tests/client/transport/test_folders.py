@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pacesetter.protocol import Problem
+from pacesetter.protocol import JobSpec, Problem
 from pacesetter.transport.folders import SessionFolder, folder_name, recorded_sessions
 from pacesetter.transport.journal import Entry
 from pacesetter.transport.locking import FileLock
@@ -48,6 +48,16 @@ def test_the_spec_comes_back_byte_for_byte(tmp_path: Path) -> None:
     again = SessionFolder.read(folder.path)
     assert again.note == folder.note
     assert type(spec).model_validate(again.note.spec) == spec
+
+
+def test_what_is_not_set_is_not_sent_to_a_service_that_may_not_know_it(tmp_path: Path) -> None:
+    spec = make_spec()
+    document = SessionFolder.of_spec(tmp_path, spec).note.spec
+    left_out = JobSpec.model_fields.keys() - document.keys()
+    assert "proxies" in left_out
+    # To leave a field out says the same as its null did.
+    assert all(JobSpec.model_fields[name].default is None for name in left_out)
+    assert all(getattr(spec, name) is None for name in left_out)
 
 
 def test_a_lock_excludes_other_processes_and_this_one(tmp_path: Path) -> None:
