@@ -109,7 +109,8 @@ def study(sizes: Sizes) -> dict[str, Any]:
         "fixed": sizes.fixed(width=sizes.narrow),
         "strategy": {"name": "fidelity", "parameters": {"target": target}},
         "max_trials": 40,
-        # No regime: the trials become evidence of the question below, and are not to be heard twice.
+        # Trials become evidence for whoever asks later.
+        "regime": "pretrain",
     }
 
 
@@ -151,8 +152,10 @@ def said(reply: httpx.Response) -> dict[str, Any]:
 # 3. The recommendation: the best rates of the proxies are evidence for the real model.
 
 
-def recommend(answer: dict[str, Any], sizes: Sizes, url: str) -> pacesetter.Recommendation:
-    """Ask what the real model is to run at, given the study's best rates."""
+def recommend(
+    experiment: str, answer: dict[str, Any], sizes: Sizes, url: str
+) -> pacesetter.Recommendation:
+    """Ask what the real model is to run at, given the best rates that the study of an experiment found."""
     evidence = [
         pacesetter.Evidence(
             name=f"width {cell['width']:g}, {cell['steps']:g} steps",
@@ -162,6 +165,7 @@ def recommend(answer: dict[str, Any], sizes: Sizes, url: str) -> pacesetter.Reco
             batch_tokens=sizes.batch_tokens,
             lr=cell["lr"],
             sd_octaves=cell["sd_octaves"],
+            experiment=experiment,  # whose trials are on record: they are not heard twice
         )
         for cell in answer["cells"]
         if cell["lr"] is not None
@@ -243,7 +247,7 @@ def compare(sizes: Sizes, executor: str, folder: Path) -> dict[str, Any]:
         proxies = run(api, worker, study(sizes))
         target = {"width": sizes.width, "steps": sizes.steps}
         answer = said(api.get(f"/v1/experiments/{proxies['id']}/study", params=target))
-        advice = recommend(answer, sizes, url)
+        advice = recommend(proxies["id"], answer, sizes, url)
         tell(proxies, answer, advice)
         loss = train(advice, sizes, url, folder)
         print(f"the job ends at {loss:.4f} nats a byte, {time.perf_counter() - started:.0f} s on")

@@ -7,6 +7,9 @@ import signal
 import time
 
 import numpy as np
+import pacesetter
+import torch
+from pacesetter.schedules import Schedule
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.running import RunningTrial
 
@@ -140,3 +143,45 @@ def bowl(trial: RunningTrial) -> Outcome:
     loss = 2.0 * math.exp(0.2 * (math.log2(lr) + 9.0) ** 2)
     trial.report(steps, loss=loss, lr=lr, tokens=32.0 * steps, flops=1e6 * steps)
     return Outcome(loss=loss)
+
+
+def followed(trial: RunningTrial) -> Outcome:
+    """Trains as a job until somebody changes its rate; its loss is the multiplier by then."""
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    base = Schedule.model_validate({"length": 100_000, "body": {"family": "constant"}})
+    run = trial.attach(model, optimizer, budget=pacesetter.Steps(100_000), base=base)
+    step = 0
+    while optimizer.param_groups[0]["lr"] == 0.5:
+        step += 1
+        loss = model(torch.ones(1, 1)).square().sum()
+        loss.backward()
+        run.step(loss.detach())
+        trial.report(step, loss=loss.item())
+        time.sleep(0.005)
+    return Outcome(loss=optimizer.param_groups[0]["lr"] / 0.5)
+
+
+def resumed(trial: RunningTrial) -> Outcome:
+    """Trains 200 steps as a job from whatever was kept, slowly at its first attempt."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    kept = trial.restore() or {"done": 0, "run": None}
+    if kept["done"]:
+        model.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+    run = trial.attach(model, optimizer, budget=pacesetter.Steps(200), resume=kept["run"])
+    loss = torch.zeros(())
+    for step in range(kept["done"], 200):
+        batch = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+        loss = (model(batch) - batch.sum(1, keepdim=True)).square().mean()
+        torch.autograd.backward(loss)
+        run.step(loss.detach())
+        trial.report(step + 1, loss=loss.item())
+        if (step + 1) % 10 == 0:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            trial.checkpoint({**state, "done": step + 1, "run": run.state_dict()})
+        if trial.attempt == 1:
+            time.sleep(0.02)
+    return Outcome(loss=loss.item())

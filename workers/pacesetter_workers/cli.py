@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic import ValidationError
 from pacesetter_workers.errors import WorkerUnusable
 from pacesetter_workers.executors import Executor
 from pacesetter_workers.executors.cluster import Cluster
-from pacesetter_workers.site import Site
+from pacesetter_workers.site import Registry, Site
 from pacesetter_workers.worker import Worker
 
 ENDED, UNUSABLE = 0, 2
@@ -47,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> int:
-    site = _site(options)
     service, locate = find_service(options.url)
     token = options.token or os.environ.get("PACESETTER_TOKEN") or None
+    site = _site(options)
+    if options.jobs:
+        site = replace(site, jobs=Registry(service, site.folder, token))
     name = options.name or f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(3)}"
     executor = open_executor(
         options.executor, site, options.slots, gpus=options.gpus, address=options.ray_address
@@ -165,6 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(os.environ.get("PACESETTER_DIR") or DEFAULT_DIRECTORY),
         help="for checkpoints (else PACESETTER_DIR, else ./.pacesetter)",
+    )
+    parser.add_argument(
+        "--jobs",
+        action="store_true",
+        help="let trials run as jobs; the token then needs the scope `register` as well",
     )
     parser.add_argument("--data", type=Path, help="folder of texts that trials may name")
     parser.add_argument(

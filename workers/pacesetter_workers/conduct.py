@@ -35,14 +35,16 @@ def conduct(trial: Trial, site: Site, channel: Channel) -> Ending:
         return Failed(bounded(str(error)))
     except (Exception, SystemExit) as error:
         return _failure(error, None)
-    running = RunningTrial(trial, site.folder_of(trial), channel, site.data)
+    running = RunningTrial(trial, site.folder_of(trial), channel, site.data, site.jobs)
     try:
         _seed(trial.seed)
-        return Done(_checked(proxy(running)), running.cost)
+        with running:
+            outcome = _checked(proxy(running))
+        return Done(replace(outcome, job=outcome.job or running.job), running.cost)
     except TrialCancelled:
         return Stopped()
     except TrialDiverged:
-        return Done(Outcome(loss=None), running.cost)
+        return Done(Outcome(loss=None, job=running.job), running.cost)
     # A sys.exit() in the code of a trial ends that trial, not the worker.
     except (Exception, SystemExit) as error:
         return _failure(error, running)

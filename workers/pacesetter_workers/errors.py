@@ -8,6 +8,7 @@
         |-- ProxyRefused       the trial names a proxy that this worker does not know, or may not run
         |-- ParameterRefused   a parameter of the trial that its proxy cannot use
         |-- ReportRefused      a trial reported something that no curve can hold
+        |-- JobRefused         a trial asked to run as a job where it may not
         `-- CheckpointRefused  a checkpoint belongs to another trial, or cannot be read
     BaseException
     |-- TrialCancelled         nobody waits for the result: the trial ends here
@@ -38,6 +39,10 @@ class ParameterRefused(WorkerError, ValueError):
 
 class ReportRefused(WorkerError, ValueError):
     """A trial reported something that no curve can hold."""
+
+
+class JobRefused(WorkerError):
+    """A trial asked to run as a job where it may not."""
 
 
 class CheckpointRefused(WorkerError):

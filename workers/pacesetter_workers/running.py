@@ -5,19 +5,26 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from operator import index
 from pathlib import Path
-from typing import Any, Protocol, SupportsFloat, SupportsIndex
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, SupportsFloat, SupportsIndex
 
 from pacesetter.protocol import Cost, Trial, TrialPoint, Value
 
 from pacesetter_workers import checkpoints
 from pacesetter_workers.errors import (
     CheckpointRefused,
+    JobRefused,
     ReportRefused,
     TrialCancelled,
     TrialDiverged,
 )
+from pacesetter_workers.site import Registry
+
+if TYPE_CHECKING:  # torch with it, which a trial of other code may do without
+    from pacesetter import Run
 
 
 class Channel(Protocol):
@@ -49,7 +56,12 @@ class RunningTrial:
     """
 
     def __init__(
-        self, trial: Trial, folder: Path, channel: Channel, data: Path | None = None
+        self,
+        trial: Trial,
+        folder: Path,
+        channel: Channel,
+        data: Path | None = None,
+        jobs: Registry | None = None,
     ) -> None:
         self.parameters: Mapping[str, Value] = dict(trial.parameters)
         self.seed = trial.seed
@@ -57,8 +69,12 @@ class RunningTrial:
         self.attempt = trial.attempt
         self.folder = folder
         self.data = data
+        self._trial = trial
         self._identity = _identity(trial)
         self._channel = channel
+        self._jobs = jobs
+        self._run: Run | None = None
+        self._leaving = ExitStack()
         self._step: int | None = None
         self._tokens = 0.0
         self._flops = 0.0
@@ -89,6 +105,70 @@ class RunningTrial:
             flops=max(0.0, cost.flops - kept.flops),
             seconds=max(0.0, cost.seconds - kept.seconds),
         )
+
+    @property
+    def job(self) -> str | None:
+        """Id of the job that it runs as; None where it registered none."""
+        return None if self._run is None else self._run.id
+
+    def attach(self, model: Any, optimizer: Any, **arguments: Any) -> "Run":
+        """Run as a job of the controller, with segments, reports and a ledger of its own.
+
+        What is measured there is no report of the trial, whose lease hangs on those: make both. The job ends with the
+        trial, however that ends; a later attempt resumes it.
+
+        Args:
+            model: See :func:`pacesetter.attach`, as for all others.
+            optimizer: Its groups at their peak.
+            **arguments: Unless given, the strategy is ``fixed``, so that people alone steer it, and nothing is rolled
+                back. Name, external id, service and folder are the trial's.
+
+        Raises:
+            JobRefused: The worker's operator lets no trial register, or it has registered already.
+            ConfigurationError: See :func:`pacesetter.attach`.
+        """
+        if self._jobs is None:
+            raise JobRefused(
+                "this worker lets no trial run as a job; start it with --jobs, and a token that has the scope "
+                "`register` beside `worker`, or leave it to other workers"
+            )
+        if self._run is not None:
+            raise JobRefused(
+                "this trial runs as a job already; what a trial trains is one job, several models included"
+            )
+        import pacesetter
+
+        trial = self._trial
+        usual: dict[str, Any] = {
+            "name": f"trial {trial.number} of {trial.experiment}",
+            "strategy": "fixed",
+            "rollback": "none",
+        }
+        fixed: dict[str, Any] = {
+            "external_id": trial.id,
+            "url": self._jobs.url,
+            "token": self._jobs.token,
+            "directory": self._jobs.folder,
+        }
+        taken = sorted(fixed.keys() & arguments.keys())
+        if taken:
+            raise JobRefused(f"{', '.join(taken)} of a trial's job cannot be chosen; leave it out")
+        self._run = pacesetter.attach(model, optimizer, **{**usual, **arguments, **fixed})
+        self._leaving.enter_context(self._run)
+        return self._run
+
+    def __enter__(self) -> Self:
+        """Return the trial itself; leaving the block ends the job that it runs as."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the job, if there is one, as finished or as left."""
+        self._leaving.__exit__(kind, error, traceback)
 
     def report(
         self,

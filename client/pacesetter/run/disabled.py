@@ -78,6 +78,10 @@ class DisabledRun(Run):
         )
 
     @property
+    def id(self) -> None:
+        """None: nobody knows of it."""
+
+    @property
     def on_main_line(self) -> bool:
         """True: there is nothing else."""
         return True

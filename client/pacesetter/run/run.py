@@ -178,7 +178,6 @@ class Run:
             follower.position, follower.running.seq, loss, completed=completed
         )
         unsent = self._close()
-        registration = conductor.orders.registration
         self._result = Result(
             validation_loss=loss,
             completed=completed,
@@ -191,7 +190,7 @@ class Run:
             skipped_steps=self._pace.skipped,
             clip_rate=self._pace.clip_rate.value(),
             unsent_records=unsent,
-            job=None if registration is None else registration.job,
+            job=self.id,
         )
         if failure is not None:
             raise failure
@@ -199,6 +198,12 @@ class Run:
         return self._result
 
     # -- what it stands at --
+
+    @property
+    def id(self) -> str | None:
+        """The job's id at the service; None where it has not registered."""
+        registration = self._conductor.orders.registration
+        return None if registration is None else registration.job
 
     @property
     def on_main_line(self) -> bool:

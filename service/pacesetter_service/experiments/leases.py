@@ -15,6 +15,7 @@ from pacesetter.protocol import (
     ExperimentSpec,
     Heartbeat,
     HeartbeatReply,
+    JobSpec,
     Lease,
     Trial,
     TrialFailure,
@@ -22,7 +23,7 @@ from pacesetter.protocol import (
     TrialReturn,
 )
 from pacesetter_search.losses import is_loss
-from sqlalchemy import ColumnElement, and_, case, false, or_, select, update
+from sqlalchemy import and_, case, literal, or_, select, update
 
 from pacesetter_service.database.models import JobRow, TrialRow
 from pacesetter_service.database.store import Transaction
@@ -111,15 +112,15 @@ class Ended:
 def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> Ended | None:
     """Store the result of a trial; return what ended by that, None where the same call came before.
 
-    The same call again changes nothing. Points of a trial that ran as a job of its project leave no curve, as the job
-    leaves that of the same run; a job that the project does not have leaves none, and the points do.
+    The same call again changes nothing. Points of a trial that ran as a job of its project leave no curve where the job
+    leaves that of the same run: as evidence of the same regime. A job that the project does not have leaves none.
 
     Raises:
         NotFound: There is no such trial.
         Conflict: The lease is lost (``LEASE_LOST``).
     """
     loss = result.loss if is_loss(result.loss) else None
-    leaves_curve = and_(TrialRow.points_through >= 0, ~_ran_as(result.job))
+    leaves_curve = and_(TrialRow.points_through >= 0, literal(not _is_told(tx, trial, result.job)))
     values = {
         "status": "done",
         "loss": loss,
@@ -233,12 +234,16 @@ def _end(
     return Ended(experiment, 1)
 
 
-def _ran_as(job: str | None) -> ColumnElement[bool]:
-    """Return whether a trial's project has a job."""
+def _is_told(tx: Transaction, trial: str, job: str | None) -> bool:
+    """Return whether a job of a trial's project leaves the trial's curve, in the regime of its experiment."""
     if job is None:
-        return false()
-    own = (JobRow.id == job, JobRow.project == TrialRow.project)
-    return select(JobRow.id).where(*own).correlate(TrialRow).exists()
+        return False
+    own = (TrialRow.id == trial, JobRow.id == job, JobRow.project == TrialRow.project)
+    row = tx.execute(select(TrialRow.experiment, JobRow.spec).where(*own)).one_or_none()
+    if row is None:
+        return False
+    regime = JobSpec.model_validate_json(row.spec).regime
+    return regime == repository.spec_of(tx, row.experiment).regime
 
 
 def _held(trial: str, token: str, project: str | None) -> tuple[Any, ...]:

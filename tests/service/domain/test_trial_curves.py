@@ -163,6 +163,16 @@ async def test_a_trial_that_ran_as_a_job_leaves_the_curve_to_it(controller: Cont
     assert (await controller.experiments.trial(trial)).trial.curve is None
 
 
+async def test_points_are_kept_where_the_job_is_no_evidence_of_the_experiment_s_regime(
+    controller: Controller,
+) -> None:
+    job = await SimulatedJob(controller, job_spec(strategy="fixed")).start()
+    trial = await run(controller, WHOLE, search(1, regime="pretrain"), job=job.job)
+    assert await controller.record_trial_curves() == (trial,)
+    curve, _ = await curve_of(controller, trial)
+    assert (curve.record.source, curve.record.regime) == ("trial", "pretrain")
+
+
 @pytest.mark.parametrize("project", [None, "theirs"])
 async def test_points_are_kept_where_the_job_that_a_trial_names_is_none_of_the_project(
     controller: Controller, project: str | None

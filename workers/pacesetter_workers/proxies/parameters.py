@@ -79,6 +79,17 @@ class Parameters:
             raise ParameterRefused(f"{name} is {value!r}; expected a text")
         return value
 
+    def flag(self, name: str) -> bool:
+        """Return whether something is asked for; it is not where nobody says so.
+
+        Raises:
+            ParameterRefused: It is neither true nor false.
+        """
+        value = self._value(name, False)
+        if not isinstance(value, bool):
+            raise ParameterRefused(f"{name} is {value!r}; expected true or false")
+        return value
+
     def finish(self, proxy: str) -> None:
         """Refuse what was not read.
 

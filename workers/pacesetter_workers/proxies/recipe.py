@@ -34,6 +34,7 @@ class Recipe:
         base_depth: Likewise.
         seed: Of weights and data.
         checkpoint_every: Steps between checkpoints; 0 for one every ten seconds, which changes no bit of a result.
+        job: Whether to run as a job of the controller; without anybody who steers it that changes no bit either.
     """
 
     steps: int
@@ -52,6 +53,7 @@ class Recipe:
     base_depth: int
     seed: int
     checkpoint_every: int
+    job: bool
 
 
 def read_recipe(
@@ -95,6 +97,7 @@ def read_recipe(
         base_depth=given.count("base_depth", base_depth),
         seed=given.count("seed", trial.seed, low=0),
         checkpoint_every=given.count("checkpoint_every", 0, low=0),
+        job=given.flag("job"),
     )
 
 

@@ -15,6 +15,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from pacesetter_workers.errors import ParameterRefused, TrialDiverged
 from pacesetter_workers.outcome import Outcome
+from pacesetter_workers.proxies.pacing import pace_of
 from pacesetter_workers.proxies.recipe import Recipe
 from pacesetter_workers.running import RunningTrial
 
@@ -56,19 +57,19 @@ def train(
     model.to(device)
     optimizer = _optimizer(groups, recipe)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
-    done, first = _restore(trial, model, optimizer)
-    multiplier, kept_at = recipe.schedule.evaluator(), monotonic()
+    done, first, resume = _restore(trial, model, optimizer)
+    pace, kept_at = pace_of(trial, model, optimizer, recipe, peaks, resume), monotonic()
     for step in range(done, recipe.steps):
-        scale = multiplier(step)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * scale
+        if pace.is_over:
+            break
+        scale = pace.multiplier(step)
         with _autocast(recipe, device):
             loss = task.loss(model, step)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         if recipe.clip:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimizer.step()
+        pace.step(loss)
         value = loss.item()
         first = value if first is None else first
         trial.report(
@@ -77,7 +78,7 @@ def train(
         if value > DIVERGED * first:
             raise TrialDiverged
         if step + 1 < recipe.steps and _is_due(recipe, step + 1, kept_at):
-            _keep(trial, model, optimizer, step + 1, first)
+            _keep(trial, model, optimizer, step + 1, first, pace.state())
             kept_at = monotonic()
     metrics = task.evaluate(model)
     objective = metrics.pop("loss")
@@ -169,7 +170,12 @@ def _is_due(recipe: Recipe, done: int, kept_at: float) -> bool:
 
 
 def _keep(
-    trial: RunningTrial, model: nn.Module, optimizer: Optimizer, done: int, first: float
+    trial: RunningTrial,
+    model: nn.Module,
+    optimizer: Optimizer,
+    done: int,
+    first: float,
+    pace: dict[str, Any] | None,
 ) -> None:
     trial.checkpoint(
         {
@@ -177,17 +183,18 @@ def _keep(
             "optimizer": optimizer.state_dict(),
             "done": done,
             "first": first,
+            "pace": pace,
         }
     )
 
 
 def _restore(
     trial: RunningTrial, model: nn.Module, optimizer: Optimizer
-) -> tuple[int, float | None]:
-    """Bring back what an earlier attempt kept; return the steps it had done and its first loss."""
+) -> tuple[int, float | None, dict[str, Any] | None]:
+    """Bring back what an earlier attempt kept; return the steps it had done, its first loss, and its pace."""
     kept = trial.restore()
     if kept is None:
-        return 0, None
+        return 0, None, None
     model.load_state_dict(kept["model"])
     optimizer.load_state_dict(kept["optimizer"])
-    return int(kept["done"]), float(kept["first"])
+    return int(kept["done"]), float(kept["first"]), kept.get("pace")
