@@ -21,7 +21,7 @@ from tests.workers.support import a_trial, finish
 
 pytestmark = pytest.mark.slow
 
-STEPS, INTERVALS, MEMBERS = 60, 4, 4
+STEPS, INTERVALS, MEMBERS = 60, 3, 3
 POPULATION: dict[str, Value] = {
     "scheduler": "pb2",
     "steps": STEPS,
@@ -186,7 +186,7 @@ def test_workers_with_ray_alone_take_a_population_and_its_schedule_is_in_the_tri
         3,
         space={"lr": {"kind": "range", "low": 2.0**-12, "high": 2.0**-3}},
         fixed={"steps": 40, "width": 16, "seed": 5},
-        strategy={"name": "population", "parameters": {"members": 3, "intervals": 2}},
+        strategy={"name": "population", "parameters": {"members": 2, "intervals": 2}},
         # Less than the population takes: that it gets on is said at every boundary.
         progress_seconds=60.0,
     )
@@ -199,7 +199,7 @@ def test_workers_with_ray_alone_take_a_population_and_its_schedule_is_in_the_tri
     [trial] = fleet.ended(experiment, 1, 280.0)
 
     assert (trial["status"], trial["worker"], trial["error"]) == ("done", "ray", "")
-    assert (trial["step"], trial["cost"]["steps"]) == (40, 3 * 40)
+    assert (trial["step"], trial["cost"]["steps"]) == (40, 2 * 40)
     schedule = parse_schedule(trial["schedule"])
     columns = fleet.controller.get(f"/v1/trials/{trial['id']}")["columns"]
     assert columns["step"] == [float(step) for step in range(1, 41)]
