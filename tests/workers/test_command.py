@@ -1,9 +1,13 @@
 """The command line: what it refuses before it takes any trial."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pacesetter_workers.cli import main
+
+from tests.faults.harness import ControllerProcess
 
 URL = ("--url", "http://127.0.0.1:9")
 
@@ -18,6 +22,10 @@ URL = ("--url", "http://127.0.0.1:9")
         (("--name", "a\nb"), "the worker cannot be called 'a\\nb'"),
         (("--gpus", "0.5"), "leave out --gpus 0.5, or take --executor ray"),
         (("--url", "ftp://host"), "expected https://host"),
+        (
+            ("--jobs", "--executor", "ray", "--ray-address", "auto"),
+            "trials on other machines cannot register at http://127.0.0.1:9",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
@@ -56,3 +64,27 @@ def test_without_a_controller_nothing_starts(
 
     assert main(["--folder", str(tmp_path)]) == 2
     assert "set PACESETTER_URL" in capsys.readouterr().err
+
+
+@pytest.mark.faults
+def test_a_token_that_registers_no_job_is_told_before_any_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    controller = ControllerProcess(tmp_path / "controller", PACESETTER_ADMIN_TOKEN="a" * 32)
+    command = [sys.executable, "-m", "pacesetter_service.cli", "token", "create"]
+    command += ["--data-dir", str(controller.folder), "--scope", "worker"]
+    made = {
+        scopes: subprocess.run(
+            [*command, *scopes], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for scopes in ((), ("--scope", "register"))
+    }
+    controller.start()
+    try:
+        options = ["--url", controller.url, "--folder", str(tmp_path), "--jobs"]
+        options += ["--executor", "inline", "--idle-exit", "0"]
+        assert main([*options, "--token", made[()]]) == 2
+        assert "--scope worker --scope register" in capsys.readouterr().err
+        assert main([*options, "--token", made["--scope", "register"]]) == 0
+    finally:
+        controller.stop()

@@ -11,13 +11,15 @@ from pacesetter_workers.conduct import conduct
 from pacesetter_workers.errors import JobRefused
 from pacesetter_workers.outcome import Done, Failed
 from pacesetter_workers.running import RunningTrial
-from pacesetter_workers.site import Registry, Site
+from pacesetter_workers.site import JobAccess, Site
 
 from tests.faults.harness import eventually
 from tests.workers.conftest import Fleet
 from tests.workers.support import OWN, Recorded, a_trial, allowing
 
-STEPS = 30
+STEPS = 100
+USUAL = 2.0**-6
+AT = {lr: {"lr": {"kind": "choice", "values": [lr]}} for lr in (USUAL, 0.5, 1e6)}
 TRAINING: dict[str, Value] = {
     "steps": STEPS,
     "width": 32,
@@ -29,9 +31,9 @@ TRAINING: dict[str, Value] = {
 }
 
 
-def nobody(folder: Path) -> Registry:
+def nobody(folder: Path) -> JobAccess:
     """Return a controller that nobody asks: these tests work offline."""
-    return Registry("http://127.0.0.1:9", folder)
+    return JobAccess("http://127.0.0.1:9", folder)
 
 
 def measured(fleet: Fleet, trial: dict[str, Any]) -> dict[str, list[float]]:
@@ -42,16 +44,22 @@ def measured(fleet: Fleet, trial: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def ended(fleet: Fleet, **fixed: Value) -> dict[str, Any]:
-    """Run one trial of the perceptron, at the rate that the same seed draws for each; return it."""
-    experiment = fleet.experiment("mlp", 1, fixed={**TRAINING, **fixed})
+    """Run one trial of the perceptron; return it."""
+    experiment = fleet.experiment("mlp", 1, space=AT[USUAL], fixed={**TRAINING, **fixed})
     return fleet.ended(experiment, 1)[0]
 
 
 @pytest.mark.faults
-def test_a_trial_that_runs_as_a_job_trains_the_same_bits(fleet: Fleet) -> None:
+@pytest.mark.parametrize("lr", [USUAL, 0.5], ids=["usual", "unstable"])
+def test_a_trial_that_runs_as_a_job_trains_the_same_bits(fleet: Fleet, lr: float) -> None:
+    """At a rate that is too high as well: nobody brings it down."""
     fleet.worker("only", "--slots", "1", "--jobs")
+    experiments = [
+        fleet.experiment("mlp", 1, space=AT[lr], fixed={**TRAINING, **more})
+        for more in ({}, {"job": True})
+    ]
 
-    alone, as_job = ended(fleet), ended(fleet, job=True)
+    alone, as_job = [fleet.ended(each, 1)[0] for each in experiments]
 
     assert (as_job["status"], as_job["error"], alone["job"]) == ("done", "", None)
     assert as_job["loss"] == alone["loss"]
@@ -79,6 +87,21 @@ def test_what_a_person_says_to_the_job_holds_in_the_trial(fleet: Fleet) -> None:
     [trial] = fleet.ended(experiment, 1)
 
     assert (trial["status"], trial["loss"], trial["job"]) == ("done", 0.5, job)
+
+
+@pytest.mark.faults
+def test_a_job_that_somebody_ended_leaves_its_trial_without_a_result(fleet: Fleet) -> None:
+    endless = {**TRAINING, "steps": 1_000_000, "job": True}
+    experiment = fleet.experiment("mlp", 1, space=AT[USUAL], fixed=endless)
+    fleet.worker("only", "--slots", "1", "--jobs")
+    trial = fleet.leased(experiment, 3)
+    job = eventually(lambda: fleet.controller.job_id(trial["id"]), "the job to register")
+
+    assert fleet.controller.api.post(f"/v1/jobs/{job}:cancel").is_success
+    [trial] = fleet.ended(experiment, 1)
+
+    assert (trial["status"], trial["loss"], trial["attempts"]) == ("failed", None, 1)
+    assert "the job that this trial runs as was ended at step" in trial["error"]
 
 
 @pytest.mark.faults
@@ -113,10 +136,9 @@ def test_after_its_worker_was_killed_a_trial_resumes_its_job(
 @pytest.mark.faults
 def test_a_trial_that_diverged_names_its_job(fleet: Fleet) -> None:
     fleet.worker("only", "--slots", "1", "--jobs")
-    space = {"lr": {"kind": "choice", "values": [1e6]}}
     wild = {**TRAINING, "job": True, "optimizer": "sgd", "parametrization": "standard"}
     del wild["base_width"]
-    [trial] = fleet.ended(fleet.experiment("mlp", 1, space=space, fixed=wild), 1)
+    [trial] = fleet.ended(fleet.experiment("mlp", 1, space=AT[1e6], fixed=wild), 1)
 
     assert (trial["status"], trial["loss"]) == ("done", None)
     assert fleet.controller.get(f"/v1/jobs/{trial['job']}")["external_id"] == trial["id"]
@@ -129,6 +151,18 @@ def test_without_the_operator_s_word_no_trial_runs_as_a_job(tmp_path: Path) -> N
 
     assert isinstance(ending, Failed)
     assert "start it with --jobs, and a token that has the scope `register`" in ending.error
+
+
+def test_where_jobs_are_disabled_a_trial_does_not_train_without_its_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACESETTER_MODE", "disabled")
+    trial = a_trial("mlp", lr=0.01, steps=2, job=True)
+
+    ending = conduct(trial, Site(tmp_path, jobs=nobody(tmp_path)), Recorded())
+
+    assert isinstance(ending, Failed)
+    assert "unset PACESETTER_MODE where the worker runs" in ending.error
 
 
 def test_a_job_that_is_asked_for_with_a_word_is_refused(tmp_path: Path) -> None:
@@ -168,5 +202,5 @@ def test_a_trial_is_one_job_under_its_own_name(tmp_path: Path) -> None:
 
 
 def test_the_token_of_jobs_is_in_no_log() -> None:
-    site = Site(Path("/tmp"), jobs=Registry("https://example.org", Path("/tmp"), "secret-token"))
+    site = Site(Path("/tmp"), jobs=JobAccess("https://example.org", Path("/tmp"), "secret-token"))
     assert "secret-token" not in repr(site)

@@ -142,6 +142,7 @@ def test_members_whose_code_raises_fail_the_trial_with_what_they_said(executor: 
     ("changes", "message"),
     [
         ({"lr": 0.1}, "lr cannot be given to a population, which finds the schedule"),
+        ({"job": True}, "job cannot be given to a population"),
         ({"lr_low": 1.0, "lr_high": 0.5}, "lr_low 1 is not below lr_high 0.5; swap them"),
         ({"intervals": 61}, "60 steps have no 61 intervals"),
         ({"scheduler": "asha"}, "scheduler is 'asha'; expected one of pb2, pbt"),
@@ -166,7 +167,7 @@ def test_without_ray_a_population_is_refused_with_what_to_start(tmp_path: Path) 
 
 
 def test_intervals_cover_the_steps_and_first_rates_the_range() -> None:
-    order = read_order("mlp", {**POPULATION, "steps": 10, "intervals": 3}, 0)
+    order = read_order("mlp", {**POPULATION, "members": 4, "steps": 10, "intervals": 3}, 0)
 
     assert (order.every, order.boundaries) == (4, (4, 8, 10))
     rates = np.log2(order.first_rates())

@@ -8,27 +8,38 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
-from pacesetter.errors import PacesetterError
+from pacesetter.errors import PacesetterError, ServiceError
 from pacesetter.leasing.calls import TrialCalls
-from pacesetter.transport.opening import DEFAULT_DIRECTORY, find_service
+from pacesetter.transport.calls import Away, Calls
+from pacesetter.transport.opening import DEFAULT_DIRECTORY, LOCAL, LOOPBACK, find_service
 from pacesetter.transport.timing import Timing
 from pydantic import ValidationError
 
 from pacesetter_workers.errors import WorkerUnusable
 from pacesetter_workers.executors import Executor
+from pacesetter_workers.executors.cluster import LOCAL as OWN_RAY
 from pacesetter_workers.executors.cluster import Cluster
-from pacesetter_workers.site import Registry, Site
+from pacesetter_workers.site import JobAccess, Site
 from pacesetter_workers.worker import Worker
 
 ENDED, UNUSABLE = 0, 2
 """Exit codes: it was stopped, or had nothing to do; it cannot start as it was called."""
+_ANY_JOB = {
+    "name": "may it register?",
+    "external_id": "pacesetter-worker",
+    "nonce": "pacesetter-worker",
+    "budget": {"clock": "steps", "total": 1},
+    "base": {"length": 1, "body": {"family": "constant"}},
+    "groups": [{"name": "all", "base_lr": 1.0}],
+}
 _ENTRY_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -52,7 +63,9 @@ def _work(options: argparse.Namespace) -> int:
     token = options.token or os.environ.get("PACESETTER_TOKEN") or None
     site = _site(options)
     if options.jobs:
-        site = replace(site, jobs=Registry(service, site.folder, token))
+        _check_jobs(options, service)
+        _check_registering(locate, token)
+        site = replace(site, jobs=JobAccess(service, site.folder, token))
     name = options.name or f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(3)}"
     executor = open_executor(
         options.executor, site, options.slots, gpus=options.gpus, address=options.ray_address
@@ -80,6 +93,32 @@ def _work(options: argparse.Namespace) -> int:
     delivered = worker.run()
     logging.info("%s has delivered %d trials and ends", name, delivered)
     return ENDED
+
+
+def _check_jobs(options: argparse.Namespace, service: str) -> None:
+    """Raise WorkerUnusable where trials run on machines from which the service cannot be reached by that address."""
+    elsewhere = options.executor == "ray" and options.ray_address != OWN_RAY
+    if elsewhere and (service == LOCAL or urlsplit(service).hostname in LOOPBACK):
+        raise WorkerUnusable(
+            f"--jobs with --ray-address {options.ray_address}: trials on other machines cannot register at {service}; "
+            "give --url an address that holds on all of them"
+        )
+
+
+def _check_registering(locate: Callable[[], str], token: str | None) -> None:
+    """Raise WorkerUnusable where no job could register; a service that is away is asked by the trials."""
+    calls = Calls(locate, token, Timing())
+    try:
+        calls.check_job(_ANY_JOB)
+    except Away as error:
+        logging.warning("whether trials may register as jobs is not known yet: %s", error)
+    except ServiceError as error:
+        raise WorkerUnusable(
+            f"--jobs: the service takes no job from this worker: {error}. Its token needs both scopes: "
+            "pacesetter-server token create --scope worker --scope register"
+        ) from None
+    finally:
+        calls.close()
 
 
 def open_executor(

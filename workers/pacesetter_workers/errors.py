@@ -9,6 +9,7 @@
         |-- ParameterRefused   a parameter of the trial that its proxy cannot use
         |-- ReportRefused      a trial reported something that no curve can hold
         |-- JobRefused         a trial asked to run as a job where it may not
+        |-- JobEnded           somebody ended the job that a trial runs as, before its last step
         `-- CheckpointRefused  a checkpoint belongs to another trial, or cannot be read
     BaseException
     |-- TrialCancelled         nobody waits for the result: the trial ends here
@@ -43,6 +44,10 @@ class ReportRefused(WorkerError, ValueError):
 
 class JobRefused(WorkerError):
     """A trial asked to run as a job where it may not."""
+
+
+class JobEnded(WorkerError):
+    """Somebody ended the job that a trial runs as, before its last step: there is no result."""
 
 
 class CheckpointRefused(WorkerError):

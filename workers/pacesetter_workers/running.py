@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from pacesetter_workers.errors import (
     TrialCancelled,
     TrialDiverged,
 )
-from pacesetter_workers.site import Registry
+from pacesetter_workers.site import JobAccess
 
 if TYPE_CHECKING:  # torch with it, which a trial of other code may do without
     from pacesetter import Run
@@ -61,7 +62,7 @@ class RunningTrial:
         folder: Path,
         channel: Channel,
         data: Path | None = None,
-        jobs: Registry | None = None,
+        jobs: JobAccess | None = None,
     ) -> None:
         self.parameters: Mapping[str, Value] = dict(trial.parameters)
         self.seed = trial.seed
@@ -120,11 +121,12 @@ class RunningTrial:
         Args:
             model: See :func:`pacesetter.attach`, as for all others.
             optimizer: Its groups at their peak.
-            **arguments: Unless given, the strategy is ``fixed``, so that people alone steer it, and nothing is rolled
-                back. Name, external id, service and folder are the trial's.
+            **arguments: Unless given, the strategy is ``fixed`` without its guard, so that people alone steer it, and
+                nothing is rolled back. External id, service and folder are the trial's.
 
         Raises:
-            JobRefused: The worker's operator lets no trial register, or it has registered already.
+            JobRefused: The worker's operator lets no trial register, or it has registered already; the mode is
+                ``disabled``.
             ConfigurationError: See :func:`pacesetter.attach`.
         """
         if self._jobs is None:
@@ -136,14 +138,21 @@ class RunningTrial:
             raise JobRefused(
                 "this trial runs as a job already; what a trial trains is one job, several models included"
             )
+        mode = arguments.get("mode") or os.environ.get("PACESETTER_MODE")
+        if mode == "disabled":
+            raise JobRefused(
+                "the mode `disabled` makes no job of anything; unset PACESETTER_MODE where the worker runs"
+            )
         import pacesetter
 
         trial = self._trial
         usual: dict[str, Any] = {
             "name": f"trial {trial.number} of {trial.experiment}",
-            "strategy": "fixed",
             "rollback": "none",
         }
+        if "strategy" not in arguments:
+            # Without its guard: a rate that is too high is to be seen as that, and not brought down.
+            usual |= {"strategy": "fixed", "strategy_parameters": {"guard": False}}
         fixed: dict[str, Any] = {
             "external_id": trial.id,
             "url": self._jobs.url,

@@ -7,7 +7,7 @@ from pacesetter.protocol import Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class JobAccess:
     """Where trials may register as jobs."""
 
     url: str
@@ -28,7 +28,7 @@ class Site:
     """Entry points ``module:function`` that may run beside the built-in proxies."""
     data: Path | None = None
     """Folder whose texts trials may name; None: built-in data alone."""
-    jobs: Registry | None = None
+    jobs: JobAccess | None = None
     """None: no trial registers as a job."""
 
     def folder_of(self, trial: Trial) -> Path:

@@ -94,6 +94,10 @@ class Calls:
         unreadable = [one for one in arrivals if isinstance(one, UnreadableSegment)]
         return registration.model_copy(update={"segments": readable}), unreadable
 
+    def check_job(self, spec: dict[str, Any]) -> None:
+        """Ask whether a job could register, which does not."""
+        self._json("POST", "/v1/jobs?validate_only=true", json.dumps(spec).encode())
+
     def recommend(self, question: dict[str, Any]) -> Recommendation:
         """Ask what to run."""
         document = self._json("POST", "/v1/recommendations", json.dumps(question).encode())

@@ -16,7 +16,7 @@ from pacesetter.transport.timing import Timing
 Mode = Literal["online", "offline", "disabled"]
 LOCAL = "local"
 DEFAULT_DIRECTORY = ".pacesetter"
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def open_transport(
@@ -87,7 +87,7 @@ def _checked(address: str, environment: Mapping[str, str]) -> str:
             "PACESETTER_URL carries credentials, a query or a fragment; give the bare address and put the token "
             "into PACESETTER_TOKEN"
         )
-    plain_is_fine = host in _LOOPBACK or environment.get("PACESETTER_INSECURE_HTTP") == "1"
+    plain_is_fine = host in LOOPBACK or environment.get("PACESETTER_INSECURE_HTTP") == "1"
     if parts.scheme == "http" and not plain_is_fine:
         raise ConfigurationError(
             f"PACESETTER_URL is plain http to {host}: measurements and the token would travel unencrypted; use https, "

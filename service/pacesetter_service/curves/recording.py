@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from pacesetter_service.curves import repository
 from pacesetter_service.curves.main_line import points_of_rows
 from pacesetter_service.curves.repository import NewCurve
-from pacesetter_service.database.models import EventRow, JobRow
+from pacesetter_service.database.models import EventRow, JobRow, TrialRow
 from pacesetter_service.database.store import Transaction
 from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.jobs import reading
@@ -58,6 +58,8 @@ class EndedJob:
     spent: LedgerTotals
     validation_loss: float | None
     rows: dict[str, FloatArray]
+    is_trial: bool
+    """Whether a trial of its project runs under its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,22 @@ def read_ended(tx: Transaction, job_id: str) -> EndedJob | None:
         spent=reading.ledger(tx, job_id).totals,
         validation_loss=_validation_loss(tx, job_id, row.session),
         rows=main_rows(tx, job_id, ("loss", "lr")),
+        is_trial=tx.execute(
+            select(TrialRow.id).where(
+                TrialRow.id == spec.external_id, TrialRow.project == row.project
+            )
+        ).first()
+        is not None,
     )
 
 
 def make_curve(job: EndedJob, registry: Registry) -> Outcome:
     """Return the curve of a job that has ended, or why it is none."""
     share = job.position / job.budget
+    if job.is_trial:
+        return Outcome(
+            None, f"the job is trial {job.spec.external_id}, whose own points leave the curve"
+        )
     if job.status not in ("completed", "failed", "lost"):
         return Outcome(None, f"the job is {job.status}")
     if job.status != "completed" and share < HALF:

@@ -15,7 +15,6 @@ from pacesetter.protocol import (
     ExperimentSpec,
     Heartbeat,
     HeartbeatReply,
-    JobSpec,
     Lease,
     Trial,
     TrialFailure,
@@ -23,7 +22,7 @@ from pacesetter.protocol import (
     TrialReturn,
 )
 from pacesetter_search.losses import is_loss
-from sqlalchemy import and_, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, false, or_, select, update
 
 from pacesetter_service.database.models import JobRow, TrialRow
 from pacesetter_service.database.store import Transaction
@@ -112,15 +111,16 @@ class Ended:
 def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None) -> Ended | None:
     """Store the result of a trial; return what ended by that, None where the same call came before.
 
-    The same call again changes nothing. Points of a trial that ran as a job of its project leave no curve where the job
-    leaves that of the same run: as evidence of the same regime. A job that the project does not have leaves none.
+    The same call again changes nothing. Points of a trial that names a job of its project leave no curve, as the job
+    leaves that of the same run; a job that the project does not have leaves none, and the points do. So do they where
+    the job goes by the trial's own name, whose curve is not kept in turn.
 
     Raises:
         NotFound: There is no such trial.
         Conflict: The lease is lost (``LEASE_LOST``).
     """
     loss = result.loss if is_loss(result.loss) else None
-    leaves_curve = and_(TrialRow.points_through >= 0, literal(not _is_told(tx, trial, result.job)))
+    leaves_curve = and_(TrialRow.points_through >= 0, ~_told_by(result.job))
     values = {
         "status": "done",
         "loss": loss,
@@ -234,16 +234,15 @@ def _end(
     return Ended(experiment, 1)
 
 
-def _is_told(tx: Transaction, trial: str, job: str | None) -> bool:
-    """Return whether a job of a trial's project leaves the trial's curve, in the regime of its experiment."""
+def _told_by(job: str | None) -> ColumnElement[bool]:
+    """Return whether a job of a trial's project leaves the curve of the same run.
+
+    Not one under the trial's own name (``RunningTrial.attach``), which knows of the experiment's workload nothing.
+    """
     if job is None:
-        return False
-    own = (TrialRow.id == trial, JobRow.id == job, JobRow.project == TrialRow.project)
-    row = tx.execute(select(TrialRow.experiment, JobRow.spec).where(*own)).one_or_none()
-    if row is None:
-        return False
-    regime = JobSpec.model_validate_json(row.spec).regime
-    return regime == repository.spec_of(tx, row.experiment).regime
+        return false()
+    own = (JobRow.id == job, JobRow.project == TrialRow.project, JobRow.external_id != TrialRow.id)
+    return select(JobRow.id).where(*own).correlate(TrialRow).exists()
 
 
 def _held(trial: str, token: str, project: str | None) -> tuple[Any, ...]:

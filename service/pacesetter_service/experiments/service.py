@@ -166,7 +166,9 @@ class Experiments:
                 left = ends_at - monotonic()
                 if claimed.leases or left <= 0.0:
                     return claimed
-                await wait_for(queued, min(left, POLL_SECONDS))
+                woken = await wait_for(queued, min(left, POLL_SECONDS))
+                if not woken and left <= POLL_SECONDS:
+                    return claimed  # whoever asks again has looked by then
                 if self._wakeups.closed or (is_gone is not None and await is_gone()):
                     return claimed
         finally:

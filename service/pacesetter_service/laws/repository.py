@@ -121,7 +121,11 @@ def stale_groups(tx: Transaction) -> list[Stale]:
         select(LawRow.project, LawRow.key, LawRow.version, LawRow.seen).join(_NEWEST, _IS_NEWEST)
     )
     fitted = {(row.project, row.key): (row.version, row.seen) for row in laws}
-    running = select(TrialRow.project).where(TrialRow.status == "leased").distinct()
+    running = (
+        select(TrialRow.project)
+        .where(TrialRow.status == "leased", TrialRow.lease_expires_at > now)
+        .distinct()
+    )
     busy = set(tx.execute(running).scalars())
     found = []
     for place in current.keys() | fitted.keys():

@@ -163,13 +163,20 @@ async def test_a_trial_that_ran_as_a_job_leaves_the_curve_to_it(controller: Cont
     assert (await controller.experiments.trial(trial)).trial.curve is None
 
 
-async def test_points_are_kept_where_the_job_is_no_evidence_of_the_experiment_s_regime(
+async def test_of_a_trial_and_the_job_under_its_name_the_trial_leaves_the_curve(
     controller: Controller,
 ) -> None:
-    job = await SimulatedJob(controller, job_spec(strategy="fixed")).start()
-    trial = await run(controller, WHOLE, search(1, regime="pretrain"), job=job.job)
-    assert await controller.record_trial_curves() == (trial,)
-    curve, _ = await curve_of(controller, trial)
+    await controller.experiments.create(search(1, regime="pretrain"), "default")
+    (lease,) = await claim(controller)
+    beat = Heartbeat(token=lease.token, step=STEPS, points=WHOLE)
+    await controller.experiments.heartbeat(lease.trial.id, beat)
+    job = SimulatedJob(controller, job_spec(strategy="fixed", external_id=lease.trial.id))
+    await job.start()
+    await job.run()
+    await finish(controller, lease, job=job.job)
+    assert await controller.record_curves() == ()
+    assert await controller.record_trial_curves() == (lease.trial.id,)
+    (curve,) = (await controller.curves.page(CurveFilter())).items
     assert (curve.record.source, curve.record.regime) == ("trial", "pretrain")
 
 

@@ -10,8 +10,8 @@ from pacesetter.protocol import Value
 from pacesetter_workers.errors import ParameterRefused
 from pacesetter_workers.proxies.parameters import Parameters
 
-FOUND = ("lr", "schedule", "warmup", "floor", "checkpoint_every")
-"""Parameters of the proxies that a population sets by itself."""
+FOUND = ("lr", "schedule", "warmup", "floor", "checkpoint_every", "job")
+"""Parameters of the proxies that a population sets by itself; its members are no jobs."""
 
 
 @dataclass(frozen=True, slots=True)

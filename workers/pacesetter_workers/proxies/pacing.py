@@ -58,8 +58,9 @@ class RecipePace(Pace):
 class JobPace(Pace):
     """The segments of the job say it that the trial runs as; the recipe's schedule is its base."""
 
-    def __init__(self, run: "Run", optimizer: Optimizer, peaks: list[float]) -> None:
+    def __init__(self, run: "Run", optimizer: Optimizer, peaks: list[float], tokens: int) -> None:
         self._run, self._optimizer, self._peak = run, optimizer, peaks[0]
+        self._tokens = tokens
 
     @property
     def is_over(self) -> bool:
@@ -73,7 +74,7 @@ class JobPace(Pace):
 
     def step(self, loss: Tensor) -> None:
         """Step the optimizer, report the loss, and take up what the controller says."""
-        self._run.step(loss.detach())
+        self._run.step(loss.detach(), tokens=self._tokens)
 
     def state(self) -> dict[str, Any]:
         """Return where the job stands."""
@@ -86,6 +87,7 @@ def pace_of(
     optimizer: Optimizer,
     recipe: Recipe,
     peaks: list[float],
+    tokens: float,
     resume: Mapping[str, Any] | None,
 ) -> Pace:
     """Return what steps a trial's optimizer.
@@ -96,6 +98,7 @@ def pace_of(
         optimizer: Of it.
         recipe: How.
         peaks: Of the optimizer's groups.
+        tokens: Of an optimizer step.
         resume: What :meth:`Pace.state` returned in an earlier attempt.
 
     Raises:
@@ -113,4 +116,4 @@ def pace_of(
         seed=recipe.seed,
         resume=resume,
     )
-    return JobPace(run, optimizer, peaks)
+    return JobPace(run, optimizer, peaks, round(tokens))

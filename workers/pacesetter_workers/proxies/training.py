@@ -13,7 +13,7 @@ from pacesetter.mup import Parametrization
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from pacesetter_workers.errors import ParameterRefused, TrialDiverged
+from pacesetter_workers.errors import JobEnded, ParameterRefused, TrialDiverged
 from pacesetter_workers.outcome import Outcome
 from pacesetter_workers.proxies.pacing import pace_of
 from pacesetter_workers.proxies.recipe import Recipe
@@ -58,10 +58,14 @@ def train(
     optimizer = _optimizer(groups, recipe)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     done, first, resume = _restore(trial, model, optimizer)
-    pace, kept_at = pace_of(trial, model, optimizer, recipe, peaks, resume), monotonic()
+    pace = pace_of(trial, model, optimizer, recipe, peaks, task.tokens, resume)
+    kept_at = monotonic()
     for step in range(done, recipe.steps):
         if pace.is_over:
-            break
+            raise JobEnded(
+                f"the job that this trial runs as was ended at step {step} of {recipe.steps}; the loss there is no "
+                "result of its parameters. Leave the job alone, or cancel the experiment instead"
+            )
         scale = pace.multiplier(step)
         with _autocast(recipe, device):
             loss = task.loss(model, step)
