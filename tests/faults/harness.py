@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import httpx
 
 DEADLINE_SECONDS = 90.0
-SHORTEST_PAUSE = 0.005
-"""Between two looks: as long where a process is to be killed at its worst moment."""
+SHORTEST_PAUSE = 0.02
+"""Between two looks: as long where a process is to be killed at its worst moment, such as a decision of some tenths."""
 Value = TypeVar("Value")
 
 

@@ -168,21 +168,21 @@ def test_a_worker_that_was_frozen_finds_its_lease_lost(
 def test_a_controller_that_is_killed_in_the_middle_loses_and_repeats_nothing(
     controller: ControllerProcess, tmp_path: Path
 ) -> None:
-    experiment = create(controller, 120)
+    experiment = create(controller, 60)
     workers = [
         WorkerProcess(tmp_path, name, controller, experiment, "--beats", "1") for name in "ab"
     ]
-    for share in (20, 60):
+    for share in (10, 30):
         eventually(partial(have_ended, workers, share), f"{share} trials")
         controller.kill()
         controller.start()
     for worker in workers:
         worker.finish()
     finished = Counter(number for worker in workers for number in worker.notes("done"))
-    assert finished == Counter(range(1, 121))
-    trials = assert_done(controller, experiment, 120)
+    assert finished == Counter(range(1, 61))
+    trials = assert_done(controller, experiment, 60)
     # A claim whose reply was lost runs out and is given anew; no other trial has a second attempt.
-    assert sum(trial["attempts"] for trial in trials) <= 120 + 2 * len(workers)
+    assert sum(trial["attempts"] for trial in trials) <= 60 + 2 * len(workers)
 
 
 def test_postgresql_restarts_during_heartbeats(own_postgresql: Any, tmp_path: Path) -> None:
