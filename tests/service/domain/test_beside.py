@@ -113,6 +113,20 @@ class Team:
         await insist(is_told)
         return found[-1]
 
+    async def told_all(self, job: SimulatedJob, trials: int) -> int:
+        """Wait until a job was told of so many trials and that no more come; return how often it was told of them.
+
+        Twice, unless the end came so soon that both were told at once.
+        """
+
+        async def is_told() -> bool:
+            said = await self.events(job, "studied")
+            return any(one.body["over"] and one.body["trials"] == trials for one in said)
+
+        await insist(is_told)
+        said = await self.events(job, "studied")
+        return sum(one.body["trials"] == trials for one in said)
+
     async def decided(self, job: SimulatedJob) -> list[str]:
         """Return the codes of what was decided, once nothing waits for the strategy."""
 
@@ -169,14 +183,14 @@ async def test_a_controller_that_told_nobody_is_followed_by_one_that_does(
     team = Team(await open_controller(REAL))
     job = await team.start(listening())
     run = await team.run_trials()
-    await team.told(job, run, times=2)
+    times = await team.told_all(job, run)
     # As if it had been killed before: nobody was told.
     await team.controller._store.write(
         lambda tx: tx.execute(update(JobRow).where(JobRow.id == job.job).values(told=0))
     )
     await team.controller.close()
     team.controller = await open_controller(REAL)
-    event = await team.told(job, run, times=3)
+    event = await team.told(job, run, times=times + 1)
     assert event.body["problem"] == ""
     assert await team.controller.tell_studies() == ()
 
@@ -249,16 +263,14 @@ async def test_a_job_is_told_that_its_experiment_is_over(team: Team) -> None:
 async def test_a_session_that_resumes_before_it_was_told_is_told_again(team: Team) -> None:
     job = await team.start(listening())
     run = await team.run_trials()
-    await team.told(
-        job, run, times=2
-    )  # when the last trial ended, and when nothing more was planned
+    times = await team.told_all(job, run)
     moves = (await team.decided(job)).count("moves")
     assert moves >= 1
     await job.run(until=120)
     wish = job.spec.model_copy(update={"nonce": "second"})
     again = SimulatedJob(team.controller, wish, position=30, total=STEPS)
     await again.start(project=team.project)
-    await team.told(job, run, times=3)
+    await team.told(job, run, times=times + 1)
     assert (await team.decided(job)).count("moves") > moves
 
 
