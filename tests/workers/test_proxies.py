@@ -195,6 +195,14 @@ def test_models_are_of_the_sizes_that_their_costs_count() -> None:
         ({"lr": 0.1, "optimizer": "lion"}, "optimizer is 'lion'; expected one of adamw, sgd"),
         ({"lr": 0.1, "warmup": 1.5}, "warmup is 1.5; expected 0 to 1"),
         ({"lr": 0.1, "text": "poems"}, "this worker has no texts"),
+        (
+            {"lr": 0.1, "weight_decay": 0.1, "timescale": 0.2},
+            "weight_decay 0.1 and timescale 0.2 both say how fast weights decay",
+        ),
+        (
+            {"lr": 0.1, "optimizer": "sgd", "timescale": 0.2},
+            "timescale is of decoupled decay, AdamW's; give sgd its weight_decay",
+        ),
     ],
 )
 def test_a_parameter_that_cannot_be_fails_its_trial_with_what_to_do(
@@ -204,6 +212,20 @@ def test_a_parameter_that_cannot_be_fails_its_trial_with_what_to_do(
 
     assert isinstance(ending, Failed)
     assert message in ending.error
+
+
+def test_a_timescale_is_a_decay_that_forgets_over_that_share_of_the_run(tmp_path: Path) -> None:
+    lr, steps, share = 2.0**-6, 16, 0.25
+
+    told, _ = run(tmp_path / "told", "mlp", lr=lr, steps=steps, timescale=share)
+    # A weight without a gradient is multiplied by 1 - lr decay a step: by 1/e over a fourth of the run.
+    decay = 1.0 / (lr * share * steps)
+    same, _ = run(tmp_path / "same", "mlp", lr=lr, steps=steps, weight_decay=decay)
+    none, _ = run(tmp_path / "none", "mlp", lr=lr, steps=steps)
+
+    assert (1.0 - lr * decay) ** (share * steps) == pytest.approx(math.exp(-1.0), rel=0.2)
+    assert losses(told) == losses(same)
+    assert losses(told) != losses(none)
 
 
 def test_a_schedule_is_a_family_or_one_with_its_parameters(tmp_path: Path) -> None:

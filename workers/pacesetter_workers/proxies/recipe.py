@@ -26,7 +26,8 @@ class Recipe:
         beta1: Of AdamW.
         beta2: Of AdamW.
         eps: Of AdamW, at the base width.
-        weight_decay: Of matrices.
+        weight_decay: Of matrices; ``1 / (lr * timescale * steps)`` where ``timescale`` is given, the share of the run
+            until a weight is forgotten [arXiv 2405.13698].
         clip: Largest norm of the gradient; 0 for any.
         precision: Of the forward pass.
         parametrization: ``"mup"`` makes the best rate of a width that of the others.
@@ -72,10 +73,10 @@ def read_recipe(
     Raises:
         ParameterRefused: One of them cannot be.
     """
-    steps = given.count("steps", steps)
+    steps, lr = given.count("steps", steps), given.positive("lr")
     return Recipe(
         steps=steps,
-        lr=given.positive("lr"),
+        lr=lr,
         schedule=_schedule(given, steps),
         optimizer=cast(
             Literal["adamw", "sgd"], given.choice("optimizer", ("adamw", "sgd"), "adamw")
@@ -84,7 +85,7 @@ def read_recipe(
         beta1=given.number("beta1", 0.9, low=0.0, high=0.9999),
         beta2=given.number("beta2", 0.95, low=0.0, high=0.999999),
         eps=given.number("eps", 1e-8, low=0.0, high=1.0),
-        weight_decay=given.number("weight_decay", 0.0, low=0.0),
+        weight_decay=_weight_decay(given, lr, steps),
         clip=given.number("clip", 0.0, low=0.0),
         precision=cast(
             Literal["fp32", "bf16"], given.choice("precision", ("fp32", "bf16"), "fp32")
@@ -99,6 +100,23 @@ def read_recipe(
         checkpoint_every=given.count("checkpoint_every", 0, low=0),
         job=given.flag("job"),
     )
+
+
+def _weight_decay(given: Parameters, lr: float, steps: int) -> float:
+    """Return the decay as it is given, or by the share of the run until a weight is forgotten."""
+    decay = given.number("weight_decay", 0.0, low=0.0)
+    share = given.number("timescale", 0.0, low=0.0)
+    if share == 0.0:
+        return decay
+    if decay:
+        raise ParameterRefused(
+            f"weight_decay {decay:g} and timescale {share:g} both say how fast weights decay; leave one of them out"
+        )
+    if given.choice("optimizer", ("adamw", "sgd"), "adamw") != "adamw":
+        raise ParameterRefused(
+            "timescale is of decoupled decay, AdamW's; give sgd its weight_decay"
+        )
+    return 1.0 / (lr * share * steps)
 
 
 def _schedule(given: Parameters, steps: int) -> Schedule:
