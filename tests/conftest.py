@@ -25,8 +25,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 _numbers = itertools.count()
 
 WAITING = (
-    *("tests/faults/", "tests/protocol/", "tests/workers/"),
-    *("tests/client/transport/", "tests/client/integrations/"),
+    "tests/faults/",
+    "tests/protocol/",
+    "tests/workers/",
+    "tests/client/transport/",
+    "tests/client/integrations/",
 )
 """Folders whose tests mostly wait for processes."""
 COMPUTING = ("tests/examples/", "tests/search/", "tests/benchmarks/", "tests/client/mup/")

@@ -144,32 +144,30 @@ def test_a_trial_that_diverged_names_its_job(fleet: Fleet) -> None:
     assert fleet.controller.get(f"/v1/jobs/{trial['job']}")["external_id"] == trial["id"]
 
 
-def test_without_the_operator_s_word_no_trial_runs_as_a_job(tmp_path: Path) -> None:
-    trial = a_trial("mlp", lr=0.01, steps=2, job=True)
-
-    ending = conduct(trial, Site(tmp_path), Recorded())
-
-    assert isinstance(ending, Failed)
-    assert "start it with --jobs, and a token that has the scope `register`" in ending.error
-
-
-def test_where_jobs_are_disabled_a_trial_does_not_train_without_its_schedule(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("allowed", "mode", "job", "message"),
+    [
+        (False, "", True, "start it with --jobs, and a token that has the scope `register`"),
+        (True, "disabled", True, "unset PACESETTER_MODE where the worker runs"),
+        (True, "", "yes", "job is 'yes'; expected true or false"),
+    ],
+    ids=["without the operator's word", "disabled", "no flag"],
+)
+def test_a_trial_that_cannot_run_as_a_job_fails_with_what_to_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: bool,
+    mode: str,
+    job: Value,
+    message: str,
 ) -> None:
-    monkeypatch.setenv("PACESETTER_MODE", "disabled")
-    trial = a_trial("mlp", lr=0.01, steps=2, job=True)
+    monkeypatch.setenv("PACESETTER_MODE", mode)
+    site = Site(tmp_path, jobs=nobody(tmp_path) if allowed else None)
 
-    ending = conduct(trial, Site(tmp_path, jobs=nobody(tmp_path)), Recorded())
-
-    assert isinstance(ending, Failed)
-    assert "unset PACESETTER_MODE where the worker runs" in ending.error
-
-
-def test_a_job_that_is_asked_for_with_a_word_is_refused(tmp_path: Path) -> None:
-    ending = conduct(a_trial("mlp", lr=0.01, job="yes"), Site(tmp_path), Recorded())
+    ending = conduct(a_trial("mlp", lr=0.01, steps=2, job=job), site, Recorded())
 
     assert isinstance(ending, Failed)
-    assert "job is 'yes'; expected true or false" in ending.error
+    assert message in ending.error
 
 
 def test_a_trial_trains_on_where_nobody_answers_its_registration(

@@ -199,6 +199,7 @@ def test_models_are_of_the_sizes_that_their_costs_count() -> None:
             {"lr": 0.1, "weight_decay": 0.1, "timescale": 0.2},
             "weight_decay 0.1 and timescale 0.2 both say how fast weights decay",
         ),
+        ({"lr": 0.1, "timescale": 0.0}, "timescale is 0; expected a number above 0"),
         (
             {"lr": 0.1, "optimizer": "sgd", "timescale": 0.2},
             "timescale is of decoupled decay, AdamW's; give sgd its weight_decay",

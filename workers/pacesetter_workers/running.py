@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +74,6 @@ class RunningTrial:
         self._channel = channel
         self._jobs = jobs
         self._run: Run | None = None
-        self._leaving = ExitStack()
         self._step: int | None = None
         self._tokens = 0.0
         self._flops = 0.0
@@ -163,7 +161,6 @@ class RunningTrial:
         if taken:
             raise JobRefused(f"{', '.join(taken)} of a trial's job cannot be chosen; leave it out")
         self._run = pacesetter.attach(model, optimizer, **{**usual, **arguments, **fixed})
-        self._leaving.enter_context(self._run)
         return self._run
 
     def __enter__(self) -> Self:
@@ -177,7 +174,8 @@ class RunningTrial:
         traceback: TracebackType | None,
     ) -> None:
         """End the job, if there is one, as finished or as left."""
-        self._leaving.__exit__(kind, error, traceback)
+        if self._run is not None:
+            self._run.__exit__(kind, error, traceback)
 
     def report(
         self,

@@ -1,6 +1,7 @@
 """What the built-in trainings have in common, read from a trial's parameters: length, schedule, optimizer, form."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -74,18 +75,17 @@ def read_recipe(
         ParameterRefused: One of them cannot be.
     """
     steps, lr = given.count("steps", steps), given.positive("lr")
+    optimizer = given.choice("optimizer", ("adamw", "sgd"), "adamw")
     return Recipe(
         steps=steps,
         lr=lr,
         schedule=_schedule(given, steps),
-        optimizer=cast(
-            Literal["adamw", "sgd"], given.choice("optimizer", ("adamw", "sgd"), "adamw")
-        ),
+        optimizer=cast(Literal["adamw", "sgd"], optimizer),
         momentum=given.number("momentum", 0.9, low=0.0, high=0.9999),
         beta1=given.number("beta1", 0.9, low=0.0, high=0.9999),
         beta2=given.number("beta2", 0.95, low=0.0, high=0.999999),
         eps=given.number("eps", 1e-8, low=0.0, high=1.0),
-        weight_decay=_weight_decay(given, lr, steps),
+        weight_decay=_weight_decay(given, optimizer, lr, steps),
         clip=given.number("clip", 0.0, low=0.0),
         precision=cast(
             Literal["fp32", "bf16"], given.choice("precision", ("fp32", "bf16"), "fp32")
@@ -102,17 +102,17 @@ def read_recipe(
     )
 
 
-def _weight_decay(given: Parameters, lr: float, steps: int) -> float:
+def _weight_decay(given: Parameters, optimizer: str, lr: float, steps: int) -> float:
     """Return the decay as it is given, or by the share of the run until a weight is forgotten."""
     decay = given.number("weight_decay", 0.0, low=0.0)
-    share = given.number("timescale", 0.0, low=0.0)
-    if share == 0.0:
+    share = given.positive("timescale", math.inf)
+    if math.isinf(share):
         return decay
     if decay:
         raise ParameterRefused(
             f"weight_decay {decay:g} and timescale {share:g} both say how fast weights decay; leave one of them out"
         )
-    if given.choice("optimizer", ("adamw", "sgd"), "adamw") != "adamw":
+    if optimizer != "adamw":
         raise ParameterRefused(
             "timescale is of decoupled decay, AdamW's; give sgd its weight_decay"
         )
