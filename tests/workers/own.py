@@ -185,3 +185,29 @@ def resumed(trial: RunningTrial) -> Outcome:
         if trial.attempt == 1:
             time.sleep(0.02)
     return Outcome(loss=loss.item())
+
+
+def checks(trial: RunningTrial) -> Outcome:
+    """Compares a linear net in muP over widths where it is asked to, and trains nothing else."""
+    from pacesetter import mup
+
+    if not trial.coordinates:
+        return Outcome(loss=1.0)
+    torch.manual_seed(0)
+    batches = torch.randn(4, 32, 8)
+
+    def make(width: int) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(8, width, bias=False), torch.nn.Linear(width, 1, bias=False)
+        )
+
+    check = mup.coordinate_check(
+        make,
+        trial.coordinates,
+        loss=lambda model, batch: (model(batch) - batch.sum(1, keepdim=True)).square().mean(),
+        batches=list(batches),
+        lr=float(trial.parameters["lr"]),
+        zero_readout=True,
+        seeds=8,
+    )
+    return Outcome.of_check(check)

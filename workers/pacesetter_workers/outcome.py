@@ -1,11 +1,15 @@
 """How a trial ends."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pacesetter.protocol import Cost
+from pacesetter.protocol import Cost, coordinates
 from pacesetter.schedules import Schedule
+
+if TYPE_CHECKING:  # torch with it
+    from pacesetter.mup import CoordinateCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,14 @@ class Outcome:
     """Id of the job that it ran as, where it registered one."""
     schedule: Schedule | None = None
     """What it found to run, where it searched for one."""
+
+    @classmethod
+    def of_check(cls, check: "CoordinateCheck") -> "Outcome":
+        """Return a check of coordinates as an outcome: its loss is the slope furthest from 0, whichever its sign."""
+        slopes = check.furthest()
+        told = {name: slope for name, slope in slopes.items() if math.isfinite(slope)}
+        loss = max(map(abs, told.values())) if len(told) == len(slopes) else None
+        return cls(loss, coordinates.to_metrics(check.passed, told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, SupportsFloat, SupportsIndex
 
-from pacesetter.protocol import Cost, Trial, TrialPoint, Value
+from pacesetter.protocol import Cost, Trial, TrialPoint, Value, coordinates
 
 from pacesetter_workers import checkpoints
 from pacesetter_workers.errors import (
     CheckpointRefused,
     JobRefused,
+    ParameterRefused,
     ReportRefused,
     TrialCancelled,
     TrialDiverged,
@@ -104,6 +105,19 @@ class RunningTrial:
             flops=max(0.0, cost.flops - kept.flops),
             seconds=max(0.0, cost.seconds - kept.seconds),
         )
+
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """Widths at which to check coordinates, instead of training: return :meth:`Outcome.of_check`. Usually none.
+
+        Raises:
+            ParameterRefused: The parameter says no widths.
+        """
+        text = self.parameters.get(coordinates.PARAMETER, "")
+        try:
+            return coordinates.read_widths(str(text)) if text else ()
+        except ValueError as error:
+            raise ParameterRefused(str(error)) from None
 
     @property
     def job(self) -> str | None:

@@ -1,5 +1,6 @@
 """The coordinate check: whether activations keep their size as models get wider, over the first steps of training."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -79,6 +80,19 @@ class CoordinateCheck:
                 if step >= SETTLED and not low <= slope <= BOUND:
                     found.append(Drift(name, step, slope))
         return tuple(found)
+
+    def furthest(self) -> dict[str, float]:
+        """Return by module the slope furthest from 0 of those that have a bound; NaN where one of them is NaN."""
+        found = {}
+        for name, slopes in self.slopes().items():
+            settled = READOUT_SETTLED if name in self.vanishing else SETTLED
+            judged = [
+                slope
+                for step, slope in enumerate(slopes.tolist(), start=1)
+                if step >= settled or (step >= SETTLED and slope > 0.0)
+            ]
+            found[name] = math.nan if any(map(math.isnan, judged)) else max(judged, key=abs)
+        return found
 
     @property
     def passed(self) -> bool:

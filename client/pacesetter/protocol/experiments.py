@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from pacesetter.protocol.base import Message, Name
 from pacesetter.protocol.choices import StrategyChoice, Tags
+from pacesetter.protocol.coordinates import MOST_WIDTHS, PARAMETER, check_widths
 from pacesetter.protocol.workloads import Regime, Workload
 
 MAX_TRIALS = 10_000
@@ -105,6 +106,9 @@ class ExperimentSpec(Message):
     regime: Regime = "other"
     workload: Workload = Workload()
     """Of the trials, as far as they have it in common."""
+    coordinates: tuple[int, ...] = Field(default=(), max_length=MOST_WIDTHS)
+    """Widths, rising, over which the proxy compares activations at the parameters of the best trial once they ended:
+    whether rates carry over them. Empty: it does not."""
     tags: Tags = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -113,6 +117,23 @@ class ExperimentSpec(Message):
         if both:
             raise ValueError(
                 f"{', '.join(both)} is in `space` and in `fixed`; search it or fix it, not both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> Self:
+        if not self.coordinates:
+            return self
+        check_widths(self.coordinates)
+        names = self.space.keys() | self.fixed.keys()
+        if PARAMETER in names:
+            raise ValueError(
+                f"{PARAMETER!r} is a parameter of the trials and asked of the experiment; leave one of them out"
+            )
+        if len(names) >= MAX_PARAMETERS:
+            raise ValueError(
+                f"trials have {len(names)} parameters, and a check of coordinates takes one more than they; expected "
+                f"{MAX_PARAMETERS - 1} or fewer"
             )
         return self
 

@@ -56,6 +56,8 @@ class Population(StudyStrategy):
                 f"the proxy {spec.proxy!r} is one training: give {PREFIX}byte_lm, {PREFIX}cnn or {PREFIX}mlp, which "
                 "workers with Ray run"
             )
+        if spec.coordinates:
+            yield "a population has no one rate to check `coordinates` at: leave them out"
         lr = spec.space.get(LR)
         if spec.space.keys() != {LR} or not isinstance(lr, Range) or lr.low <= 0.0 or lr.integer:
             yield (

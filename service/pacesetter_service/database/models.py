@@ -333,6 +333,8 @@ class ExperimentRow(Base):
     """Since when a slow strategy has to be asked; null where it has not."""
     job: Mapped[str | None] = mapped_column(String(40))
     """The job that it began with, and ends with."""
+    coordinates: Mapped[str | None] = mapped_column(String(40))
+    """The experiment that checks its coordinates, once it has begun."""
     created_at: Mapped[datetime] = mapped_column(server_default=utc_now())
     ended_at: Mapped[datetime | None]
 

@@ -12,6 +12,7 @@ from pacesetter_service.database.store import Transaction
 from pacesetter_service.database.types import utc_now
 from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.experiments import repository
+from pacesetter_service.experiments.checking import begin_check
 from pacesetter_service.experiments.questions import Question
 from pacesetter_service.experiments.reading import read_question
 from pacesetter_service.experiments.repository import change_experiment, lock_experiment
@@ -62,7 +63,7 @@ def _next(
     if spec.max_flops is not None and cost.flops >= spec.max_flops:
         _plan_no_more(tx, row.id)
         spent = f"its {spec.max_flops:g} FLOPs are spent"
-        return _over("completed", spent) if counts.leased == 0 else {}
+        return _completed(tx, row, spec, spent, studies) if counts.leased == 0 else {}
     if sated or (row.planned >= spec.max_trials and counts.pending):
         return {}
     try:
@@ -117,7 +118,8 @@ def commit(
         due_since=None,
     )
     if current and not plans and not question.pending:
-        over = _over("completed", "its strategy plans no more trials")
+        nothing = "its strategy plans no more trials"
+        over = _completed(tx, row, question.spec, nothing, studies)
         change_experiment(tx, row.id, **over, **_SAID)
     elif not current:
         advance(tx, row.id, studies)
@@ -226,6 +228,16 @@ def _plan_no_more(tx: Transaction, experiment: str) -> None:
         .where(own, TrialRow.status == "leased")
         .values(max_attempts=TrialRow.attempts)
     )
+
+
+def _completed(
+    tx: Transaction, row: Any, spec: ExperimentSpec, reason: str, studies: Studies
+) -> dict[str, Any]:
+    """Begin the check of coordinates, if one is wanted; return what changes of the experiment."""
+    return {
+        **_over("completed", reason),
+        "coordinates": begin_check(tx, row, spec, studies),
+    }
 
 
 def _over(status: ExperimentStatus, reason: str) -> dict[str, Any]:

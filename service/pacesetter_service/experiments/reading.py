@@ -8,9 +8,10 @@ from sqlalchemy import select
 
 from pacesetter_service.database.models import ExperimentRow, TrialRow
 from pacesetter_service.database.store import Transaction
+from pacesetter_service.experiments.checking import read_check
 from pacesetter_service.experiments.questions import Question
 from pacesetter_service.experiments.repository import experiment_not_found
-from pacesetter_service.experiments.views import PENDING
+from pacesetter_service.experiments.views import PENDING, CoordinatesView
 
 
 def read_question(tx: Transaction, row: Any, most: int) -> Question:
@@ -55,10 +56,23 @@ def _finished(trial: Any, spec: ExperimentSpec) -> Finished:
 
 def read_results(tx: Transaction, experiment: str, project: str | None) -> Question:
     """Return an experiment with its trials, to be asked for nothing. Raises NotFound."""
+    return read_question(tx, _row(tx, experiment, project), 0)
+
+
+def read_study(
+    tx: Transaction, experiment: str, project: str | None
+) -> tuple[Question, CoordinatesView | None]:
+    """Return an experiment with its trials, and the check of coordinates that it asked for. Raises NotFound."""
+    row = _row(tx, experiment, project)
+    question = read_question(tx, row, 0)
+    return question, read_check(tx, row, question.spec)
+
+
+def _row(tx: Transaction, experiment: str, project: str | None) -> Any:
     query = select(ExperimentRow.__table__).where(ExperimentRow.id == experiment)
     if project is not None:
         query = query.where(ExperimentRow.project == project)
     row = tx.execute(query).one_or_none()
     if row is None:
         raise experiment_not_found(experiment)
-    return read_question(tx, row, 0)
+    return row

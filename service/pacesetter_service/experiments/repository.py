@@ -185,6 +185,20 @@ def list_trials(
     return Page(tuple(trial_view(row, spec) for row in rows[:size]), token)
 
 
+def best_trial(tx: Transaction, experiment: str) -> Any:
+    """Return the row of the trial with the lowest loss; None where none has one."""
+    return tx.execute(
+        select(TrialRow.__table__)
+        .where(
+            TrialRow.experiment == experiment,
+            TrialRow.status == "done",
+            TrialRow.loss.is_not(None),
+        )
+        .order_by(TrialRow.loss, TrialRow.number)
+        .limit(1)
+    ).one_or_none()
+
+
 def counts_of(tx: Transaction, experiments: Sequence[str]) -> dict[str, tuple[TrialCounts, Cost]]:
     """Return how the trials of experiments stand and what they cost, by experiment."""
     diverged = case((and_(TrialRow.status == "done", TrialRow.loss.is_(None)), 1), else_=0)
@@ -265,12 +279,7 @@ def _views(tx: Transaction, rows: Sequence[Any]) -> list[ExperimentView]:
 
 def _experiment_view(tx: Transaction, row: Any, counts: TrialCounts, cost: Cost) -> ExperimentView:
     spec = ExperimentSpec.model_validate_json(row.spec)
-    best = tx.execute(
-        select(TrialRow.__table__)
-        .where(TrialRow.experiment == row.id, TrialRow.status == "done", TrialRow.loss.is_not(None))
-        .order_by(TrialRow.loss, TrialRow.number)
-        .limit(1)
-    ).one_or_none()
+    best = best_trial(tx, row.id)
     return ExperimentView(
         id=row.id,
         project=row.project,
@@ -284,6 +293,7 @@ def _experiment_view(tx: Transaction, row: Any, counts: TrialCounts, cost: Cost)
         cost=cost,
         best=None if best is None else trial_view(best, spec),
         job=row.job,
+        coordinates=row.coordinates,
         created_at=row.created_at,
         ended_at=row.ended_at,
     )

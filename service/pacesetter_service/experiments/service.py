@@ -18,16 +18,16 @@ from pacesetter.protocol import (
     TrialReturn,
     TrialStatus,
 )
-from pacesetter_search.studies import Place, StudyStrategy, TransferStudy
+from pacesetter_search.studies import Place, StudyStrategy
 
 from pacesetter_service.database.store import Store, Transaction
 from pacesetter_service.errors import ControllerError
 from pacesetter_service.experiments import leases, planning, points, repository
 from pacesetter_service.experiments.leases import Ended
-from pacesetter_service.experiments.reading import read_results
+from pacesetter_service.experiments.reading import read_study
 from pacesetter_service.experiments.runner import StudyRunner
 from pacesetter_service.experiments.strategies import Studies
-from pacesetter_service.experiments.study import study_of
+from pacesetter_service.experiments.study import Answer, answer
 from pacesetter_service.experiments.views import (
     ExperimentStatus,
     ExperimentView,
@@ -135,12 +135,12 @@ class Experiments:
 
     async def study(
         self, experiment: str, project: str | None = None, target: Place | None = None
-    ) -> TransferStudy:
+    ) -> Answer:
         """Return what the trials say of the best peak at a target. Raises NotFound, or Refused (``NO_STUDY``)."""
-        results = await self._store.read(lambda tx: read_results(tx, experiment, project))
+        results, check = await self._store.read(lambda tx: read_study(tx, experiment, project))
         # Seconds with many cells: not on the loop that takes reports, nor in all threads that there are.
         async with self._studying:
-            return await asyncio.to_thread(study_of, results, target)
+            return await asyncio.to_thread(answer, results, check, target)
 
     async def claim(
         self,

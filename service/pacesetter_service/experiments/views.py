@@ -1,6 +1,6 @@
 """What is handed out of experiments: frozen values, free of the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -88,8 +88,29 @@ class ExperimentView:
     """With the lowest loss so far."""
     job: str | None
     """The job that it began with, and ends with."""
+    coordinates: str | None
+    """The experiment that checks its coordinates, once it has begun."""
     created_at: datetime
     ended_at: datetime | None
+
+
+CheckStatus = Literal["pending", "passed", "failed", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatesView:
+    """Whether activations keep their size over widths, as an experiment's proxy found."""
+
+    status: CheckStatus
+    """``missing``: it says nothing, for the reason in ``problem``."""
+    widths: tuple[int, ...]
+    experiment: str | None = None
+    """The one whose trial it is; None before that begins."""
+    slopes: dict[str, float] = field(default_factory=dict)
+    """By module, log2 of its activations' size over log2 width: the furthest from 0 of the steps that count."""
+    problem: str = ""
+    flops: float = 0.0
+    """What it cost, beside the trials of the experiment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The coordinate check: on a byte language model with muP and without, on depth, and its arithmetic by hand."""
 
 import functools
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -187,6 +188,20 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
     assert found.slopes()["a"] == pytest.approx([0.0, 0.5, -0.25, 1.0])
     assert found.drift == pytest.approx(1.0)
     assert [(d.step, round(d.slope, 9)) for d in found.failures] == [(2, 0.5), (3, -0.25), (4, 1.0)]
+
+
+def test_the_slope_that_counts_is_the_one_furthest_out_of_those_that_are_judged() -> None:
+    powers = {"a": [2.0, 0.05, -0.1, 0.0], "head": [-0.5, -0.4, 0.1, -0.05]}
+    found = synthetic(powers, vanishing=frozenset({"head"}))
+    assert found.furthest() == pytest.approx({"a": -0.1, "head": 0.1})
+    assert found.passed
+    assert synthetic(powers).furthest()["head"] == pytest.approx(-0.4)
+    assert synthetic({"head": [0.0, 0.3, 0.1]}, vanishing=frozenset({"head"})).furthest() == {
+        "head": pytest.approx(0.3)
+    }
+    lost = synthetic({"a": [0.0, math.inf, 0.0]})
+    assert math.isnan(lost.furthest()["a"])
+    assert not lost.passed
 
 
 def test_a_seed_that_differs_moves_the_mean_of_logarithms() -> None:

@@ -107,6 +107,19 @@ def test_values_keep_their_types_over_the_wire(values: list[bool | int | float |
         pytest.param({"space": {"lr": {"low": 1, "high": 2}}}, "discriminator", id="no kind"),
         pytest.param({"fixed": {"lr2": "NaN", "x": math.inf}}, "finite", id="infinite value"),
         pytest.param({"trials": 3}, "Extra inputs", id="misspelt field"),
+        pytest.param({"coordinates": [32]}, "expected 2 to 16 of them", id="one width"),
+        pytest.param({"coordinates": [64, 32]}, "rising", id="falling widths"),
+        pytest.param({"coordinates": [*range(1, 18)]}, "at most 16 items", id="too many widths"),
+        pytest.param(
+            {"coordinates": [32, 64], "fixed": {"coordinates": "32 64"}},
+            "leave one of them out",
+            id="coordinates twice",
+        ),
+        pytest.param(
+            {"coordinates": [32, 64], "fixed": {str(n): n for n in range(99)}},
+            "takes one more than they",
+            id="no room for coordinates",
+        ),
     ],
 )
 def test_an_impossible_experiment_is_refused(changes: dict[str, object], words: str) -> None:

@@ -344,3 +344,28 @@ async def test_an_experiment_goes_on_after_a_restart(open_controller: Open) -> N
     stopped = await second.experiments.get(experiment.id)
     # Eight leases of before are held by workers that the service has not heard of since.
     assert (stopped.trials.done, stopped.trials.leased, stopped.status) == (32, 8, "running")
+
+
+async def test_a_check_of_coordinates_follows_the_last_trial_once(controller: Controller) -> None:
+    spec = search(3, coordinates=(32, 64), max_attempts=2, tags={"team": "a"})
+    experiment = await controller.experiments.create(spec, "default")
+    assert await run_all(controller, most=2) == [1, 2, 3, 1]
+    over = await controller.experiments.get(experiment.id)
+    assert (over.status, over.trials.done) == ("completed", 3)
+    assert over.coordinates is not None
+    check = await controller.experiments.get(over.coordinates)
+    assert (check.status, check.trials.done, check.coordinates) == ("completed", 1, None)
+    assert (check.name, check.spec.tags, check.spec.max_attempts) == (
+        "coordinates of rates",
+        {"team": "a"},
+        2,
+    )
+    assert over.best is not None
+    assert check.spec.fixed == {**over.best.parameters, "coordinates": "32 64"}
+    page = await controller.experiments.page("default")
+    assert len(page.items) == 2
+    cancelled = await controller.experiments.create(spec, "default")
+    (lease,) = await claim(controller)
+    await finish(controller, lease)
+    await controller.experiments.cancel(cancelled.id)
+    assert (await controller.experiments.get(cancelled.id)).coordinates is None

@@ -1,9 +1,11 @@
 """What an experiment says of the best peak at a target, over HTTP."""
 
 import math
+from typing import Any
 
 import httpx
 import pytest
+from pacesetter.protocol import coordinates
 
 from tests.service.http.support import Document
 from tests.service.http.test_bad_input import problem_of
@@ -81,3 +83,114 @@ async def test_an_experiment_that_tells_nothing_of_a_target_says_why(
     for query in ({"width": 0}, {"width": "wide"}, {"widht": 64}):
         problem_of(await client.get(path, params=query), 422, "INVALID_REQUEST")
     problem_of(await client.get("/v1/experiments/exp_x/study"), 404, "EXPERIMENT_NOT_FOUND")
+
+
+CHECKED: Document = {
+    "space": SPACE,
+    "fixed": {"steps": 100, "parametrization": "mup"},
+    "strategy": {"name": "grid", "parameters": {"points": 5}},
+    "max_trials": 10,
+    "regime": "pretrain",
+    "coordinates": [32, 64, 128],
+}
+
+
+async def ended(client: httpx.AsyncClient, **changes: Any) -> Document:
+    """Run an experiment that asks for a check to the end of its own trials; return where it stands."""
+    created = await create(client, **{**CHECKED, **changes})
+    assert created["coordinates"] is None
+    for lease in await claim(client, most=64):
+        given = lease["trial"]["parameters"]
+        assert "coordinates" not in given
+        octaves = math.log2(given["lr"]) - BEST[given["width"]]
+        cost = {"steps": 100, "tokens": 6400.0, "flops": 1e6 * given["width"] ** 2}
+        await send(client, lease, "finish", loss=2.0 + 0.02 * octaves**2, cost=cost)
+    over: Document = (await client.get(f"/v1/experiments/{created['id']}")).json()
+    return over
+
+
+async def study(client: httpx.AsyncClient, experiment: Document) -> Document:
+    reply = await client.get(f"/v1/experiments/{experiment['id']}/study", params={"width": 128})
+    assert reply.status_code == 200, reply.text
+    answer: Document = reply.json()
+    return answer
+
+
+@pytest.mark.parametrize("slope", [0.05, 0.71])
+async def test_a_study_has_the_check_of_coordinates_that_its_experiment_asked_for(
+    client: httpx.AsyncClient, slope: float
+) -> None:
+    over = await ended(client)
+    assert (over["status"], over["trials"]["done"]) == ("completed", 10)
+    waiting = (await study(client, over))["coordinates"]
+    assert (waiting["status"], waiting["experiment"]) == ("pending", over["coordinates"])
+    [lease] = await claim(client, most=64)
+    best = {**over["best"]["parameters"], "coordinates": "32 64 128"}
+    assert lease["trial"]["parameters"] == best
+    metrics = coordinates.to_metrics(slope <= 0.15, {"blocks.0": slope, "readout": -0.01})
+    await send(client, lease, "finish", loss=slope, metrics=metrics, cost={"flops": 7e8})
+    answer = await study(client, over)
+    assert answer["coordinates"] == {
+        "status": "passed" if slope <= 0.15 else "failed",
+        "widths": [32, 64, 128],
+        "experiment": over["coordinates"],
+        "slopes": {"blocks.0": slope, "readout": -0.01},
+        "problem": "",
+        "flops": 7e8,
+    }
+    said = [one for one in answer["warnings"] if "activations" in one or "coordinates" in one]
+    assert len(said) == (0 if slope <= 0.15 else 1)
+    assert answer["flops"] == pytest.approx(5e6 * (32**2 + 64**2))
+    check = (await client.get(f"/v1/experiments/{over['coordinates']}")).json()
+    assert (check["status"], check["trials"]["done"]) == ("completed", 1)
+    [trial] = (await client.get(f"/v1/experiments/{check['id']}/trials")).json()["trials"]
+    assert trial["why"] == (
+        f"whether activations keep their size over widths 32, 64, 128, at the parameters of trial "
+        f"{over['best']['number']}, the best of {over['id']}"
+    )
+    assert not await claim(client, most=64)
+
+
+async def test_the_check_is_made_where_the_flops_are_spent(client: httpx.AsyncClient) -> None:
+    over = await ended(client, max_flops=1e9)
+    assert (over["status"], over["reason"]) == ("completed", "its 1e+09 FLOPs are spent")
+    [lease] = await claim(client)
+    assert lease["trial"]["experiment"] == over["coordinates"]
+
+
+async def test_a_check_that_says_nothing_says_why_and_leaves_the_study(
+    client: httpx.AsyncClient,
+) -> None:
+    silent = await ended(client)
+    [lease] = await claim(client)
+    await send(client, lease, "finish", loss=2.0, metrics={"parameters": 1e4})
+    answer = await study(client, silent)
+    assert answer["coordinates"]["status"] == "missing"
+    assert "'noop' measured no coordinates" in answer["coordinates"]["problem"]
+    assert any("'noop' measured no coordinates" in one for one in answer["warnings"])
+    broken = await ended(client)
+    [lease] = await claim(client)
+    await send(client, lease, "fail", error="Traceback\nValueError: heads of 16")
+    found = (await study(client, broken))["coordinates"]
+    assert (found["status"], found["problem"]) == (
+        "missing",
+        "its trial failed: ValueError: heads of 16",
+    )
+    cancelled = await ended(client)
+    await client.post(f"/v1/experiments/{cancelled['coordinates']}:cancel")
+    found = (await study(client, cancelled))["coordinates"]
+    assert (found["status"], found["problem"]) == ("missing", "its trial cancelled")
+
+
+async def test_without_a_good_trial_there_is_no_check(client: httpx.AsyncClient) -> None:
+    created = await create(client, **CHECKED)
+    for lease in await claim(client, most=64):
+        await send(client, lease, "finish", loss="NaN")
+    over = (await client.get(f"/v1/experiments/{created['id']}")).json()
+    assert (over["status"], over["coordinates"]) == ("completed", None)
+    assert not await claim(client, most=64)
+    found = (await study(client, over))["coordinates"]
+    assert (found["status"], found["problem"]) == (
+        "missing",
+        "no trial ended well that it could be made at",
+    )

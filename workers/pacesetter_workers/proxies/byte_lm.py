@@ -6,10 +6,11 @@ from torch.nn import functional
 
 from pacesetter_workers.errors import ParameterRefused
 from pacesetter_workers.outcome import Outcome
+from pacesetter_workers.proxies.coordinates import check
 from pacesetter_workers.proxies.parameters import Parameters
 from pacesetter_workers.proxies.recipe import read_recipe
 from pacesetter_workers.proxies.text import Text, load_text, windows
-from pacesetter_workers.proxies.training import Task, build, train
+from pacesetter_workers.proxies.training import Setting, Task, train
 from pacesetter_workers.running import RunningTrial
 
 HEAD = 16
@@ -34,7 +35,8 @@ def byte_lm(trial: RunningTrial) -> Outcome:
     named = given.text("text", "")
     recipe = read_recipe(given, trial, steps=300, base_width=BASE_WIDTH, base_depth=BASE_DEPTH)
     given.finish("byte_lm")
-    for name, value in (("width", width), ("base_width", recipe.base_width)):
+    compared = [("a width of coordinates", each) for each in recipe.coordinates]
+    for name, value in (("width", width), ("base_width", recipe.base_width), *compared):
         if value % HEAD:
             raise ParameterRefused(
                 f"{name} is {value}; expected a multiple of {HEAD}, the width of a head"
@@ -45,9 +47,13 @@ def byte_lm(trial: RunningTrial) -> Outcome:
     def make(wide: int, deep: int) -> nn.Module:
         return ByteLM(wide, deep, context, scaled)
 
-    model, groups = build(make, width, depth, recipe, BRANCHES)
-    task = NextByte(load_text(trial.data, named), width, depth, batch, context, recipe.seed)
-    return train(trial, model, groups, task, recipe)
+    text = load_text(trial.data, named)
+
+    def task(wide: int) -> NextByte:
+        return NextByte(text, wide, depth, batch, context, recipe.seed)
+
+    setting = Setting(make, task, depth, recipe, BRANCHES)
+    return check(trial, setting) if recipe.coordinates else train(trial, setting, width)
 
 
 class ByteLM(nn.Module):

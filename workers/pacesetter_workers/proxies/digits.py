@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from pacesetter_workers.errors import ParameterRefused
 from pacesetter_workers.outcome import Outcome
+from pacesetter_workers.proxies.coordinates import check
 from pacesetter_workers.proxies.parameters import Parameters
 from pacesetter_workers.proxies.recipe import read_recipe
-from pacesetter_workers.proxies.training import MakeModel, Task, build, train
+from pacesetter_workers.proxies.training import MakeModel, Setting, Task, train
 from pacesetter_workers.running import RunningTrial
 
 SIDE, CLASSES = 8, 10
@@ -43,9 +44,13 @@ def _train(
     batch = given.count("batch", 64)
     recipe = read_recipe(given, trial, steps=200, base_width=BASE_WIDTH, base_depth=BASE_DEPTH)
     given.finish(name)
-    model, groups = build(make, width, depth, recipe)
-    task = Classify(load_digits(), batch, products(width, depth), recipe.seed)
-    return train(trial, model, groups, task, recipe)
+    digits = load_digits()
+
+    def task(wide: int) -> Classify:
+        return Classify(digits, batch, products(wide, depth), recipe.seed)
+
+    setting = Setting(make, task, depth, recipe)
+    return check(trial, setting) if recipe.coordinates else train(trial, setting, width)
 
 
 class Perceptron(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from pacesetter.errors import ScheduleError
+from pacesetter.protocol.coordinates import PARAMETER
 from pacesetter.schedules import Schedule
 from pacesetter.schedules.parse import parse_schedule
 
@@ -37,6 +38,7 @@ class Recipe:
         seed: Of weights and data.
         checkpoint_every: Steps between checkpoints; 0 for one every ten seconds, which changes no bit of a result.
         job: Whether to run as a job of the controller; without anybody who steers it that changes no bit either.
+        coordinates: Widths to check coordinates at, instead of training.
     """
 
     steps: int
@@ -56,6 +58,7 @@ class Recipe:
     seed: int
     checkpoint_every: int
     job: bool
+    coordinates: tuple[int, ...]
 
 
 def read_recipe(
@@ -99,6 +102,7 @@ def read_recipe(
         seed=given.count("seed", trial.seed, low=0),
         checkpoint_every=given.count("checkpoint_every", 0, low=0),
         job=given.flag("job"),
+        coordinates=trial.coordinates if given.text(PARAMETER, "") else (),
     )
 
 

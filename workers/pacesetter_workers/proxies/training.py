@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -45,17 +46,34 @@ class Task(ABC):
         """Return what the model reaches on data that it was not trained on; ``loss`` is the objective."""
 
 
-def train(
-    trial: RunningTrial,
-    model: nn.Module,
-    groups: list[dict[str, Any]],
-    task: Task,
-    recipe: Recipe,
-) -> Outcome:
-    """Train a new model, with its parameter groups at the peak of the rate; return its loss on held-out data."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    optimizer = _optimizer(groups, recipe)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What trials train, but for its width.
+
+    Attributes:
+        make: Makes the model of a width and a depth.
+        task: Returns what a model of a width is trained on.
+        depth: Of the model.
+        recipe: How it is trained.
+        branches: Names or patterns of modules whose output is added to a residual stream; without any, muP carries a
+            rate over widths alone.
+    """
+
+    make: MakeModel
+    task: Callable[[int], Task]
+    depth: int
+    recipe: Recipe
+    branches: tuple[str, ...] = ()
+
+
+def train(trial: RunningTrial, setting: Setting, width: int) -> Outcome:
+    """Train a new model of a width; return its loss on held-out data.
+
+    Raises:
+        ParameterRefused: The model has no form in muP.
+    """
+    recipe, task = setting.recipe, setting.task(width)
+    model, optimizer = build(setting, width, recipe.seed)
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
     done, first, resume = _restore(trial, model, optimizer)
     pace = pace_of(trial, model, optimizer, recipe, peaks, task.tokens, resume)
@@ -67,8 +85,7 @@ def train(
                 "result of its parameters. Leave the job alone, or cancel the experiment instead"
             )
         scale = pace.multiplier(step)
-        with _autocast(recipe, device):
-            loss = task.loss(model, step)
+        loss = loss_of(model, task, step, recipe)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         if recipe.clip:
@@ -90,27 +107,31 @@ def train(
     return Outcome(objective if math.isfinite(objective) else None, metrics)
 
 
-def build(
-    make: MakeModel, width: int, depth: int, recipe: Recipe, branches: Sequence[str] = ()
-) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Return a new model, the same for the same seed, and its parameter groups at the peak of the rate.
-
-    Args:
-        make: Makes it.
-        width: Of the model.
-        depth: Of the model.
-        recipe: How it is trained.
-        branches: Names or patterns of modules whose output is added to a residual stream; without any, muP carries a
-            rate over widths alone.
+def build(setting: Setting, width: int, seed: int) -> tuple[nn.Module, Optimizer]:
+    """Return a new model on its device, the same for the same seed, and its optimizer at the peak of the rate.
 
     Raises:
         ParameterRefused: The model has no form in muP.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = make(width, depth)
+        torch.manual_seed(seed)
+        model = setting.make(width, setting.depth)
+    groups = _groups(setting, model, width)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model, _optimizer(groups, setting.recipe)
+
+
+def loss_of(model: nn.Module, task: Task, step: int, recipe: Recipe) -> Tensor:
+    """Return the loss on batch number ``step``, in the recipe's precision."""
+    with _autocast(recipe, next(model.parameters()).device):
+        return task.loss(model, step)
+
+
+def _groups(setting: Setting, model: nn.Module, width: int) -> list[dict[str, Any]]:
+    """Return the parameter groups of a new model, which muP changes in place."""
+    recipe = setting.recipe
     if recipe.parametrization == "mup":
-        return _by_mup(make, model, width, depth, recipe, branches)
+        return _by_mup(setting, model, width)
     matrices = [each for each in model.parameters() if each.ndim >= 2]
     others = [each for each in model.parameters() if each.ndim < 2]
     groups: list[dict[str, Any]] = [
@@ -118,25 +139,15 @@ def build(
     ]
     if others:
         groups.append({"params": others, "lr": recipe.lr, "weight_decay": 0.0})
-    return model, groups
+    return groups
 
 
-def _by_mup(
-    make: MakeModel,
-    model: nn.Module,
-    width: int,
-    depth: int,
-    recipe: Recipe,
-    branches: Sequence[str],
-) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Return the model in muP (and CompleteP, where it is deeper than the base), with its groups.
-
-    Raises:
-        ParameterRefused: The model has no such form.
-    """
+def _by_mup(setting: Setting, model: nn.Module, width: int) -> list[dict[str, Any]]:
+    """Bring a model into muP (and CompleteP, where it is deeper than the base), and return its groups."""
+    recipe, depth, branches = setting.recipe, setting.depth, setting.branches
     try:
         form = Parametrization.by_shapes(
-            lambda wide: make(wide, depth),
+            lambda wide: setting.make(wide, depth),
             width,
             base_width=recipe.base_width,
             depth_ratio=depth / recipe.base_depth if branches else 1.0,
@@ -145,14 +156,13 @@ def _by_mup(
     except ConfigurationError as error:
         raise ParameterRefused(f"parametrization 'mup' cannot be had: {error}") from None
     form.apply_(model)
-    groups = form.groups(
+    return form.groups(
         model,
         recipe.lr,
         weight_decay=recipe.weight_decay,
         eps=recipe.eps if recipe.optimizer == "adamw" else None,
         optimizer=recipe.optimizer,
     )
-    return model, groups
 
 
 def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:

@@ -135,8 +135,9 @@ async def get_study(
     Without a target it is asked for the widest, deepest and longest of what the trials have.
     """
     place = target if target.model_fields_set else None
-    study = await services.controller.experiments.study(experiment, _project(principal), place)
-    return json_reply(StudyReply.model_validate(document(study)))
+    answer = await services.controller.experiments.study(experiment, _project(principal), place)
+    told = {**document(answer.study), "coordinates": answer.coordinates}
+    return json_reply(StudyReply.model_validate(told))
 
 
 @router.get("/v1/trials/{trial}", response_model=TrialWithPoints, responses=problems(404))

@@ -6,7 +6,7 @@ from pacesetter.protocol import Cost, ExperimentSpec, TrialStatus, Value
 from pacesetter.schedules import Schedule
 from pydantic import JsonValue
 
-from pacesetter_service.experiments.views import ExperimentStatus
+from pacesetter_service.experiments.views import CheckStatus, ExperimentStatus
 from pacesetter_service.http.replies import Reply
 
 
@@ -88,6 +88,8 @@ class ExperimentReply(Reply):
     """With the lowest loss."""
     job: str | None
     """The job that it began with, and ends with."""
+    coordinates: str | None
+    """The experiment that checks its coordinates, once it has begun."""
     created_at: datetime
     ended_at: datetime | None
 
@@ -131,6 +133,21 @@ class SlopeReply(Reply):
     sd: float
 
 
+class CoordinatesReply(Reply):
+    """Whether activations keep their size over widths, so that rates carry over them."""
+
+    status: CheckStatus
+    """``missing``: it says nothing, for the reason in ``problem``."""
+    widths: tuple[int, ...]
+    experiment: str | None
+    """The one whose trial it is; null before that begins."""
+    slopes: dict[str, float]
+    """By module, log2 of its size over log2 width, the furthest from 0 of the steps that count; .15 passes."""
+    problem: str
+    flops: float
+    """What it cost, beside the trials of the experiment."""
+
+
 class StudyReply(Reply):
     """What the trials of an experiment say of the best peak at a target."""
 
@@ -153,6 +170,8 @@ class StudyReply(Reply):
     share: float | None
     """That over one run of the target."""
     cells: tuple[CellReply, ...]
+    coordinates: CoordinatesReply | None
+    """Null where the experiment asked for no check."""
     warnings: tuple[str, ...]
 
 
