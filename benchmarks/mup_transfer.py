@@ -25,6 +25,8 @@ BASE, CONTEXT = 32, 64
 HELD_OUT_WINDOWS = 384
 FIRST_GUESS, PLAIN_SHIFT = -5, -1.2
 """Octaves. Where sweeps begin: about the best rate at the base width, and its shift a doubling without muP."""
+DEEP_SEEDS = 6
+"""Of depths, whose best rates two seeds put up to .8 octaves apart."""
 EDGE = 6
 """Octaves from the guess beyond which a sweep does not go."""
 
@@ -43,6 +45,8 @@ class Case:
     depth: int = BASE_DEPTH
     completep: bool = True
     """Whether muP knows of the depth."""
+    seeds: int | None = None
+    """None: two where models are small, else one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sides = {} if given.quick else side_cases(case)
         jobs += [(side, width) for side in sides.values() for width in (128, 32)]
         depths = {} if given.quick else deep_cases(case)
-        jobs += [(deep, BASE) for deep in depths.values()]
+        shallow = replace(case, seeds=DEEP_SEEDS)
+        jobs += [(deep, BASE) for deep in (shallow, *depths.values()) if depths]
         swept = dict(zip(jobs, pool.map(sweep_job, jobs, chunksize=1), strict=True))
         carried = [(replace(case, form=form), widths[-1]) for form in ("mup", "standard")]
         rates = [swept[one, widths[0]].optimum[0] for one, _ in carried]
@@ -98,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         side_rows(report, name, swept[side, 32], swept[side, 128])
     for name, deep in depths.items():
         rate, loss = swept[deep, BASE].optimum
-        drift = abs(rate - swept[case, BASE].optimum[0])
+        drift = abs(rate - swept[shallow, BASE].optimum[0])
         report.row(f"{name}: best rate (loss {loss:.4f})", rate, "log2")
         report.row(
             f"{name}: apart from depth {BASE_DEPTH}",
@@ -123,8 +128,9 @@ def side_cases(case: Case) -> dict[str, Case]:
 
 def deep_cases(case: Case) -> dict[str, Case]:
     """Return the cases of a deeper model at the base width."""
+    deep = replace(case, depth=4 * BASE_DEPTH, seeds=DEEP_SEEDS)
     return {
-        f"depth {4 * BASE_DEPTH}, {name}": replace(case, depth=4 * BASE_DEPTH, completep=known)
+        f"depth {4 * BASE_DEPTH}, {name}": replace(deep, completep=known)
         for name, known in (("CompleteP", True), ("muP alone", False))
     }
 
@@ -205,9 +211,10 @@ def sweep(loss_at: Callable[[int], float], shift: float = 0.0) -> Swept:
 
 
 def loss_of(job: tuple[Case, int], rate: float) -> float:
-    """Return the loss of a case and width at a peak rate (log2): mean of two seeds where models are small, else one."""
+    """Return the loss of a case and width at a peak rate (log2): the mean of its seeds."""
     case, width = job
-    return mean(trained(case, width, 2.0**rate, seed) for seed in range(2 if width <= 64 else 1))
+    seeds = case.seeds or (2 if width <= 64 else 1)
+    return mean(trained(case, width, 2.0**rate, seed) for seed in range(seeds))
 
 
 def mean(values: Iterable[float]) -> float:

@@ -109,6 +109,8 @@ def study(sizes: Sizes) -> dict[str, Any]:
         "fixed": sizes.fixed(width=sizes.narrow),
         "strategy": {"name": "fidelity", "parameters": {"target": target}},
         "max_trials": 40,
+        # Whether the parametrization does what carrying a rate to the real width rests on.
+        "coordinates": [sizes.narrow, 2 * sizes.narrow, sizes.width],
         # Trials become evidence for whoever asks later.
         "regime": "pretrain",
     }
@@ -128,17 +130,23 @@ def sweep(sizes: Sizes) -> dict[str, Any]:
 
 def run(api: httpx.Client, worker: subprocess.Popen[bytes], spec: dict[str, Any]) -> dict[str, Any]:
     """Register an experiment, wait until its trials have ended, and return where it stands."""
-    experiment = said(api.post("/v1/experiments", json=spec))
-    while experiment["status"] == "running":
-        if worker.poll() is not None:
-            raise SystemExit("the worker has ended before the experiment has")
-        time.sleep(0.5)
-        experiment = said(api.get(f"/v1/experiments/{experiment['id']}"))
+    experiment = ended(api, worker, said(api.post("/v1/experiments", json=spec))["id"])
     if experiment["status"] != "completed" or experiment["trials"]["failed"]:
         failed = said(api.get(f"/v1/experiments/{experiment['id']}/trials?status=failed"))["trials"]
         why = failed[0]["error"] if failed else experiment["reason"]
         raise SystemExit(f"{spec['name']} went wrong ({experiment['status']}): {why}")
     return experiment
+
+
+def ended(api: httpx.Client, worker: subprocess.Popen[bytes], identity: str) -> dict[str, Any]:
+    """Wait until the trials of an experiment have ended, and return where it stands."""
+    while True:
+        experiment = said(api.get(f"/v1/experiments/{identity}"))
+        if experiment["status"] != "running":
+            return experiment
+        if worker.poll() is not None:
+            raise SystemExit("the worker has ended before the experiment has")
+        time.sleep(0.5)
 
 
 def said(reply: httpx.Response) -> dict[str, Any]:
@@ -245,6 +253,7 @@ def compare(sizes: Sizes, executor: str, folder: Path) -> dict[str, Any]:
         working(url, folder, executor, slots=2) as worker,
     ):
         proxies = run(api, worker, study(sizes))
+        check = ended(api, worker, proxies["coordinates"])
         target = {"width": sizes.width, "steps": sizes.steps}
         answer = said(api.get(f"/v1/experiments/{proxies['id']}/study", params=target))
         advice = recommend(proxies["id"], answer, sizes, url)
@@ -254,16 +263,15 @@ def compare(sizes: Sizes, executor: str, folder: Path) -> dict[str, Any]:
         swept = run(api, worker, sweep(sizes))
         trials = said(api.get(f"/v1/experiments/{swept['id']}/trials"))["trials"]
     tried = {trial["parameters"]["lr"]: trial["loss"] for trial in trials}
-    best, cost = (
-        swept["best"]["loss"],
-        {name: proxies["cost"][name] for name in ("flops", "seconds")},
-    )
+    best = swept["best"]["loss"]
+    cost = {name: proxies["cost"][name] + check["cost"][name] for name in ("flops", "seconds")}
     return {
         "sizes": asdict(sizes),
         "executor": executor,
         "proxies": proxies["trials"]["done"],
         "recommended_lr": advice.lr,
         "recommended_lr_90": advice.lr_90,
+        "coordinates": answer["coordinates"],
         "study_lr": answer["lr"],
         "study_lr_90": answer["lr_90"],
         "loss": loss,
@@ -283,9 +291,15 @@ def tell(
         if cell["lr"] is not None:
             known = f"{cell['lr']:.2e} +-{cell['sd_octaves']:.2f} octaves"
             print(f"  best rate of {cell['steps']:g} steps: {known}, by {cell['trials']} trials")
+    check = answer["coordinates"]
+    slopes = ", ".join(f"{name} {slope:+.2f}" for name, slope in check["slopes"].items())
+    widths = ", ".join(map(str, check["widths"]))
+    print(f"  coordinates over widths {widths}: {check['status']} ({slopes or check['problem']})")
     print(f"  by the study alone: {answer['lr']:.2e} +-{answer['sd_octaves']:.2f} octaves")
     assert advice.lr_90 is not None
     low, high = advice.lr_90
+    for warning in answer["warnings"]:
+        print(f"  warning: {warning}")
     print(f"recommended: {advice.lr:.2e}; the best one lies from {low:.2e} to {high:.2e} (90 %)")
 
 
@@ -295,7 +309,7 @@ def conclude(figures: dict[str, Any]) -> None:
         print(f"  {lr:.2e}: " + ("diverged" if loss is None else f"{loss:.4f}"))
     shares = figures["shares"]
     print(
-        f"{figures['above_best']:+.2%} from the best of the sweep; the proxies took {shares['flops']:.1%} of its "
+        f"{figures['above_best']:+.2%} from the best of the sweep; proxies and check took {shares['flops']:.1%} of its "
         f"FLOPs and {shares['seconds']:.1%} of its seconds; {figures['seconds']:.0f} s in all"
     )
 

@@ -54,6 +54,20 @@ def test_the_job_ends_near_the_best_of_the_sweep_for_a_fraction_of_its_cost(
     assert figures["proxies"] >= 8
 
 
+def test_the_answer_says_whether_rates_carry_over_to_the_real_width(
+    figures: dict[str, Any],
+) -> None:
+    check = figures["coordinates"]
+    assert check["widths"] == [16, 32, 64]
+    assert check["slopes"].keys() >= {"blocks.0", "blocks.1", "readout"}
+    # Without muP it is .9 and more; widths this small scatter around the bound of .15.
+    assert max(map(abs, check["slopes"].values())) < 0.3
+    assert check["status"] == (
+        "passed" if max(map(abs, check["slopes"].values())) <= 0.15 else "failed"
+    )
+    assert check["flops"] > 0.0
+
+
 def test_the_sweep_has_its_best_rate_inside_and_the_recommendation_lies_within_an_octave_of_it(
     figures: dict[str, Any],
 ) -> None:
