@@ -87,7 +87,7 @@ class Workers:
             self.steps += outcome.steps
             self.trials += 1
             cost = {"steps": outcome.steps, "flops": float(outcome.steps), "seconds": 0.0}
-            loss = None if outcome.lost else outcome.A
+            loss = None if outcome.diverged else outcome.A
             result = {"token": lease["token"], "loss": loss, "cost": cost}
             self.running.append(_Running(clock + outcome.steps, trial["id"], result))
         return bool(leases)

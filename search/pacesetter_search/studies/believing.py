@@ -18,6 +18,10 @@ DOUBT = 2.5
 """Times their sd that the slopes in tokens and batch are doubted below the sizes that they were measured at: small
 models lose .2 to .5 octaves a doubling of the steps and not always .29 [25 and 15 drawn language models]."""
 
+REPEATED = (-0.05, 0.2)
+"""Slope in tokens where data are seen twice or more: it may stay, fall fast or rise [24 drawn tasks, see ``drift_of``
+of ``zero_tuning``]."""
+
 ALONE = 10.0
 """Octaves: nothing is known of a best rate beforehand."""
 
@@ -40,12 +44,14 @@ class Family:
         large: Whether they are of the sizes that the published slopes were measured at.
         anchor: log2 of the best peak at the target, mean and sd, before anything is measured.
         unit: Tokens of one unit of batch in one step.
+        repeats: Whether the target sees its data twice or more.
     """
 
     parametrization: Parametrization
     large: bool
     anchor: tuple[float, float]
     unit: float = 1.0
+    repeats: bool = False
 
     @classmethod
     def of(cls, spec: ExperimentSpec, lr: Range, unit: float = 1.0) -> "Family":
@@ -56,6 +62,7 @@ class Family:
             large=(spec.workload.parameters or 0.0) >= SCALE and spec.regime == "pretrain",
             anchor=(0.5 * (low + high), max(FIELD_SD, 0.5 * (high - low))),
             unit=unit,
+            repeats=(spec.workload.epochs or 1.0) >= 2.0,
         )
 
     def place(self, cell: Cell, found: Normal | None = None) -> Optimum:
@@ -103,6 +110,8 @@ class Family:
                 others = {each: one for each, one in told.items() if each != cell}
                 (mean,), (sd,) = self.model(others, target).expect([self.place(cell)])
                 one = densities[cell].given(float(mean), float(sd))
+                if one is not None:
+                    one = _within(one, float(mean), alone[cell], densities[cell])
                 told = others if one is None else {**others, cell: one}
         return told
 
@@ -112,11 +121,24 @@ class Family:
         doubt = 1.0 if self.large else DOUBT
         return [
             PARAMETERS,
-            (tokens[0], doubt * tokens[1]),
+            REPEATED if self.repeats else (tokens[0], doubt * tokens[1]),
             (batch[0], doubt * batch[1]),
             width,
             depth,
         ]
+
+
+def _within(one: Normal, belief: float, alone: Normal | None, density: Density) -> Normal:
+    """Return what a cell tells with its mean no further out than the cell by itself and the belief have it.
+
+    Where the two contradict each other in their tails, the normal that would say the same has its mean octaves beyond
+    both [two cells 2.4 octaves apart, one doubling of the steps: both were moved to 3 octaves above either].
+    """
+    low, high = float(density.grid[0]), float(density.grid[-1])
+    if alone is not None:
+        low = max(low, min(belief, alone[0]) - alone[1])
+        high = min(high, max(belief, alone[0]) + alone[1])
+    return min(max(one[0], low), high), one[1]
 
 
 def parametrization_of(spec: ExperimentSpec) -> Parametrization:

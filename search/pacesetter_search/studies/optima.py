@@ -137,7 +137,7 @@ def find(
     shared = Cells.of(prior)
     grids = [_grid(runs) for runs in cells]
     told = [
-        log_likelihood(_rungs(runs), grid, shared, prior, DEFAULT_CEILING)
+        log_likelihood(_rungs(_telling(runs)), grid, shared, prior, DEFAULT_CEILING)
         for runs, grid in zip(cells, grids, strict=True)
     ]
     evidence = sum((_summed(each) for each in told), np.log(shared.weight))
@@ -148,6 +148,15 @@ def find(
     ]
     found = [(_found(runs, one), one) for runs, one in zip(cells, densities, strict=True)]
     return found, _shape(shared, weights, prior)
+
+
+def _telling(runs: Sequence[Run]) -> list[Run]:
+    """Return runs without those that diverged at a lower rate than the best one: their rate was not why."""
+    ended = [run for run in runs if run.loss is not None]
+    best = min(ended, key=lambda run: (run.loss, run.log2_lr), default=None)
+    if best is None:
+        return list(runs)
+    return [run for run in runs if run.loss is not None or run.log2_lr > best.log2_lr]
 
 
 def _grid(runs: Sequence[Run]) -> FloatArray:

@@ -53,6 +53,14 @@ def test_the_horizon_moves_it_by_the_published_slope_doubted_below_the_sizes_it_
     assert above == pytest.approx(DOUBT * below)
 
 
+def test_where_data_repeat_nobody_knows_where_the_horizon_moves_it() -> None:
+    once, twice = (Family.of(spec(workload=Workload(epochs=passes)), LR) for passes in (1.9, 2.0))
+    assert once.slopes()[1] == family("standard").slopes()[1]
+    assert twice.slopes()[1] == (-0.05, 0.2)
+    found = twice.model({BASE: (-5.0, 0.1)}, LONG).predict(twice.place(LONG))
+    assert found.mean == pytest.approx(-5.1, abs=0.02)
+
+
 def test_a_workload_of_published_size_is_believed_and_a_batch_saturates() -> None:
     of = spec(workload=Workload(parameters=1e8), regime="pretrain")
     assert Family.of(of, LR).large

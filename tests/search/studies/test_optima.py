@@ -45,6 +45,14 @@ def test_a_rate_that_diverged_bounds_the_best_one_from_above() -> None:
     assert bounded.sd < alone.sd
 
 
+def test_what_diverged_below_the_best_rate_did_so_for_another_reason() -> None:
+    runs = bowl(-5.5)
+    ((alone, _),), _ = find([runs], "other")
+    ((beside, _),), _ = find([[Run(-9.5, None), *runs]], "other")
+    assert beside.mean == pytest.approx(alone.mean, abs=0.01)
+    assert beside.sd == pytest.approx(alone.sd, rel=0.05)
+
+
 def test_two_runs_say_more_beside_a_cell_that_tells_the_shape() -> None:
     pair = bowl(-5.5, (-6.5, -4.5))
     ((alone, _),), _ = find([pair], "pretrain")

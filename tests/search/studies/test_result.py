@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pacesetter.protocol import Choice, Cost, ExperimentSpec, Range, Value
+from pacesetter.protocol import Choice, Cost, ExperimentSpec, Range, Value, Workload
 from pacesetter_search.studies import Finished, document, evidence, transfer_study
 from pacesetter_search.studies.cells import Cell, Place
 from pacesetter_search.transfer.peak import Z90
@@ -74,6 +74,36 @@ def test_each_cell_has_its_own_optimum() -> None:
     assert tokens == pytest.approx(truth.by_steps, abs=2.0 * sd)
     assert sd < 0.15
     assert study.target == TARGET
+
+
+CONTRADICTING = {
+    75: ((-9.32, 2.2919), (-7.66, 2.2098), (-5.99, 2.0360), (-4.32, 1.5449), (-2.66, 0.9103)),
+    150: ((-1.70, 0.3058), (-0.86, 0.4198), (-0.02, 0.5031)),
+}
+"""Really measured, on images under SGD: the first cell's best rate is 2^-1 to 2^.7, the second's 2^-1.7 or lower."""
+BEST_OF_THE_FIRST = ((-0.99, 0.7628), (0.68, 0.8440))
+
+
+def test_cells_that_contradict_each_other_are_not_answered_by_what_neither_says() -> None:
+    cells = {**CONTRADICTING, 75: (*CONTRADICTING[75], *BEST_OF_THE_FIRST)}
+    searched = spec(
+        {"lr": LR, "steps": Choice(values=(75, 150))},
+        max_trials=50,
+        workload=Workload(epochs=20.0),
+    )
+    rows = [(steps, rate, loss) for steps, runs in cells.items() for rate, loss in runs]
+    ran = [
+        Finished(number, {"lr": 2.0**rate, "steps": steps}, loss, Cost(steps=steps, flops=1.0))
+        for number, (steps, rate, loss) in enumerate(rows, start=1)
+    ]
+    study = transfer_study(searched, ran, Place(steps=1200))
+    first, second = (one.found for one in study.cells)
+    assert first is not None
+    assert second is not None
+    assert (first.mean, second.mean) == pytest.approx((-0.4, -2.85), abs=0.1)
+    # It was 2.45, surely to .73.
+    assert second.mean - 1.0 < study.peak.mean < first.mean
+    assert study.peak.sd > 1.0
 
 
 def test_what_dominates_is_what_the_target_is_far_away_in() -> None:

@@ -18,6 +18,7 @@ from pacesetter_search.strategies.proxy.parameters import ProxyParameters
 from pacesetter_search.strategies.zero_tuning import plans, shapes
 from pacesetter_search.strategies.zero_tuning.decision import Decision, summary
 from pacesetter_search.strategies.zero_tuning.knowledge import ORIGIN, Knowledge, gather
+from pacesetter_search.strategies.zero_tuning.obstacles import obstacles
 from pacesetter_search.strategies.zero_tuning.prior import Component
 
 LEAST_OCTAVES = 0.25
@@ -44,7 +45,7 @@ LONGEST_RAMP = 0.25
 
 
 class ProxyDecision(Decision):
-    """One decision: that of ``zero_tuning`` without probes, and with what the proxies said."""
+    """One decision: that of ``zero_tuning``, with what the proxies said."""
 
     @property
     def known(self) -> ProxyMemory:
@@ -176,7 +177,14 @@ class ProxyDecision(Decision):
     # -- the main line --
 
     def _may_probe(self) -> bool:
-        return False
+        """Whether the job looks for itself: before its main line has begun, where it can."""
+        memory = self.known
+        first = memory.main_at == 0 and memory.moves == 0 and memory.chosen is None
+        return first and self._left() > 0 and not any(obstacles(self.job)) and super()._may_probe()
+
+    def _left(self) -> int:
+        allowed = self.wanted.probe_share * self.job.overhead_cap * self.job.budget.total
+        return min(int(allowed) - self.memory.spent, super()._left())
 
     def _ways(self, when: When, reason: Reason) -> Iterator[SegmentPlan]:
         """Yield ways to run the main line, best first: where it goes on at a higher rate, it rises to it slowly."""
@@ -228,12 +236,16 @@ class ProxyDecision(Decision):
             memory.chosen = best
         lr, regret = 2.0**memory.chosen, self._regret(knowledge, memory.chosen)
         source = "what is known beforehand" if heard is None else f"{heard.trials} trials beside it"
+        if memory.measured:
+            source += f" and {len(memory.measured)} rungs of its own"
         text = f"the main line runs at peak learning rate {lr:.3g}, by {source} (expected regret {regret:.2g})"
         numbers: dict[str, JsonValue] = {
             "lr": lr,
             "log2_lr": memory.chosen,
             "expected_regret": regret,
             "trials": 0 if heard is None else heard.trials,
+            "rungs": len(memory.measured),
+            "spent": memory.spent + memory.lost,
             "moves": memory.moves,
             **summary(knowledge.posterior, self.shift()),
         }

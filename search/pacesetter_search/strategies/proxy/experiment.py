@@ -9,6 +9,7 @@ from pacesetter.protocol import (
     ProxySearch,
     Range,
     StrategyChoice,
+    Workload,
 )
 from pacesetter.protocol.base import Name
 
@@ -62,8 +63,15 @@ def begun_with(name: str, job: JobFacts) -> ExperimentSpec:
         max_flops=search.max_flops,
         seed=job.seed,
         regime=job.regime,
-        workload=job.workload,
+        workload=_workload(job),
     )
+
+
+def _workload(job: JobFacts) -> Workload:
+    """Return what a job says of itself, with how often it sees its data, which its loader may say."""
+    if job.workload.epochs is not None:
+        return job.workload
+    return job.workload.model_copy(update={"epochs": priors.epochs(job)})
 
 
 def rates(job: JobFacts) -> Range:

@@ -1,9 +1,10 @@
 """``proxy``: the parallel mode of ``zero_tuning``.
 
 Workers run proxies of the job beside it: shorter runs, narrower models, or an experiment that goes on anyway. The job
-starts at once, at what is known beforehand, and its main line is moved when the trials have spoken: to the rate of
-least expected regret, rising to it slowly where it is higher, and from the untrained model again where that pays.
-Nothing is probed in the job, so it needs no rollback and takes no more steps than its budget unless it starts again.
+looks for itself first, as ``zero_tuning`` does, where it can roll back; what proxies have said by then makes that worth
+less, down to nothing. Its main line is moved when trials have spoken: to the rate of least expected regret, rising to
+it slowly where it is higher, and from the untrained model again where that pays. Without rollback nothing is probed,
+and it takes no more steps than its budget.
 """
 
 from collections.abc import Iterable
@@ -28,8 +29,8 @@ from pacesetter_search.strategies.proxy.decision import ProxyDecision
 from pacesetter_search.strategies.proxy.memory import ProxyMemory
 from pacesetter_search.strategies.proxy.parameters import ProxyParameters
 from pacesetter_search.strategies.zero_tuning.decision import Decision
-from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory
+from pacesetter_search.strategies.zero_tuning.obstacles import no_rate
 from pacesetter_search.strategies.zero_tuning.strategy import ZeroTuning
 
 
@@ -57,8 +58,7 @@ class ProxyStrategy(ZeroTuning):
             )
         if job.authority != "steer":
             yield f"it moves the main line unasked, which authority {job.authority!r} does not allow; use 'steer'"
-        if bounds(job, "main").highest <= bounds(job, "main").lowest:
-            yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
+        yield from no_rate(job)
 
     def decides_on(self, body: Body) -> bool:
         """Whether this event may lead to a decision: that the main line has begun again, too."""
@@ -105,7 +105,9 @@ def _of_restart(body: Body, memory: ProxyMemory) -> str | None:
 
 
 def _stand(body: Body, memory: ProxyMemory) -> None:
-    """Note where the main line stands: nothing is probed, so all that a job reports is of that."""
+    """Note where the main line stands, which is at 0 while the job probes."""
+    if memory.probe is not None:
+        return
     if isinstance(body, SegmentEnded):
         memory.at = body.main_position
     elif isinstance(body, Measurements | Acknowledgement | FellBack | Rewound | Overridden):

@@ -36,13 +36,13 @@ from pacesetter_search.contract import (
 from pacesetter_search.memory.prior import PEAK, PeakPrior
 from pacesetter_search.memory.records import FoundPeak
 from pacesetter_search.strategies import probing
-from pacesetter_search.strategies.zero_tuning import handover, range_test, watching
+from pacesetter_search.strategies.zero_tuning import handover, watching
 from pacesetter_search.strategies.zero_tuning.decision import Decision
 from pacesetter_search.strategies.zero_tuning.finding import found_peaks
-from pacesetter_search.strategies.zero_tuning.knowledge import bounds
 from pacesetter_search.strategies.zero_tuning.memory import Memory, Sent, Window
+from pacesetter_search.strategies.zero_tuning.obstacles import obstacles
 from pacesetter_search.strategies.zero_tuning.parameters import ZeroTuningParameters
-from pacesetter_search.strategies.zero_tuning.prior import SHORTEST_BUDGET, unbiased
+from pacesetter_search.strategies.zero_tuning.prior import unbiased
 from pacesetter_search.strategies.zero_tuning.reading import (
     account,
     fold,
@@ -80,16 +80,7 @@ class ZeroTuning(Strategy):
 
     def obstacles(self, job: JobFacts) -> Iterable[str]:
         """Return why this strategy cannot steer ``job``, one sentence each."""
-        limits, budget = job.limits, job.budget
-        yield from probing.obstacles(job)
-        if budget.clock == "steps" and budget.total < SHORTEST_BUDGET:
-            yield f"a budget of {budget.total} steps is too short for it; it takes {SHORTEST_BUDGET} or more"
-        if limits.max_probe_length is not None and budget.clock == "steps":
-            allowed, shortest = limits.max_probe_length, range_test.SHORTEST
-            if allowed < shortest:
-                yield f"its shortest probe is {shortest} steps, and max_probe_length is {allowed}"
-        if bounds(job, "main").highest <= bounds(job, "main").lowest:
-            yield "the limits leave no learning rate to choose; raise max_multiplier or lower min_multiplier"
+        return obstacles(job)
 
     def decides_on(self, body: Body) -> bool:
         """Whether this event may lead to a decision: with something to follow, that a main segment has begun, too."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pacesetter.protocol import (
     Budget,
+    Capabilities,
     Choice,
     ExperimentSpec,
     ParameterGroup,
@@ -52,6 +53,15 @@ def test_a_name_alone_is_run_for_three_horizons_around_the_rate_that_was_given()
     assert (spec.name, spec.proxy, spec.seed) == ("a job: its proxies", "own:train", 5)
     assert spec.strategy == StrategyChoice(name="rungs")
     assert plannable(spec) == []
+
+
+def test_how_often_the_job_sees_its_data_is_known_to_its_experiment() -> None:
+    loads = Capabilities(epoch_batches=100)
+    search = ProxySearch(proxy="own:train")
+    assert begun(search, capabilities=loads).workload.epochs == STEPS / 100
+    told = Workload(family="lines", epochs=3.0)
+    assert begun(search, capabilities=loads, workload=told).workload == told
+    assert begun(search).workload.epochs is None
 
 
 def test_where_nobody_chose_a_rate_five_octaves_around_practice_are_run() -> None:

@@ -23,6 +23,8 @@ from tests.search.support.landscape import NoisyQuadratic
 from tests.search.support.simulator import SimulatedJob, job_facts
 
 TOTAL = 800
+QUIET: dict[str, Any] = {"probe_share": 0.0}
+"""What the job does when it is told is easier to see where it has not looked for itself."""
 BEST = 0.1
 """Of the landscape's rate; what the proxies say where they are right."""
 
@@ -79,7 +81,7 @@ def job(
     delay: int = 0,
     **changes: Any,
 ) -> SimulatedJob:
-    strategy = get_strategy("proxy").from_document(dict(parameters or {}))
+    strategy = get_strategy("proxy").from_document({**QUIET, **(parameters or {})})
     return SimulatedJob(
         strategy,
         facts(**changes),
@@ -245,7 +247,7 @@ def test_a_person_who_steers_is_not_interrupted() -> None:
 
 
 def test_what_is_heard_late_does_not_move_a_job_that_is_handed_back() -> None:
-    strategy = get_strategy("proxy").from_document({})
+    strategy = get_strategy("proxy").from_document(QUIET)
     run = SimulatedJob(strategy, facts(BEST / 64), NoisyQuadratic())
     (first, *_) = run.controller.tell(Registered())
     run.controller.tell(Overridden(active=True, seq=1, position=600))
@@ -255,7 +257,7 @@ def test_what_is_heard_late_does_not_move_a_job_that_is_handed_back() -> None:
 
 
 def test_a_new_start_that_is_refused_goes_on_at_the_new_rate() -> None:
-    strategy = get_strategy("proxy").from_document({"trust": 1.0})
+    strategy = get_strategy("proxy").from_document({**QUIET, "trust": 1.0})
     run = SimulatedJob(
         strategy,
         facts(32 * BEST),
@@ -279,7 +281,7 @@ def test_a_job_that_cannot_go_back_rises_slowly_all_the_same() -> None:
 
 def standing_at_100() -> SimulatedJob:
     """Return a job far above the best rate that has said where it stands, and is told things by hand."""
-    strategy = get_strategy("proxy").from_document({"trust": 1.0})
+    strategy = get_strategy("proxy").from_document({**QUIET, "trust": 1.0})
     run = SimulatedJob(strategy, facts(32 * BEST), NoisyQuadratic())
     run.controller.tell(Registered())
     run.controller.tell(
@@ -317,3 +319,66 @@ def test_only_a_job_that_is_steered_can_be_moved() -> None:
     strategy = get_strategy("proxy").from_document({})
     (obstacle,) = strategy.obstacles(facts(authority="advise"))
     assert "authority 'advise' does not allow" in obstacle
+
+
+# -- a look of its own --
+
+
+@pytest.mark.parametrize(("share", "rungs"), [(0.5, False), (1.0, True)])
+def test_a_job_that_can_roll_back_looks_for_itself_within_its_share_of_the_cap(
+    share: float, rungs: bool
+) -> None:
+    asked = {"probe_share": share, "trust": 0.0, "start_over": False}
+    run = job({100: says(BEST)}, asked, given=BEST / 64)
+    assert codes(run)[0] == "range_test"
+    # Half of the cap pays for the range test alone.
+    assert ("rung" in codes(run)) == rungs
+    assert 0 < run.probe_units <= share * 0.15 * TOTAL
+    assert len(run.main_losses) == TOTAL
+    # Within octaves of the best rate before anybody has spoken, from six below.
+    assert (rates(run, BEST / 64)[20:100].max() > BEST / 8) == rungs
+    assert 0.35 * BEST < rates(run, BEST / 64)[150:200].max() < 3.0 * BEST
+    entry = next(one for one in run.controller.log if one.code == "main")
+    assert entry.numbers["rungs"] == codes(run).count("measured")
+    assert ("rungs of its own" in entry.text) == rungs
+
+
+def test_who_looked_and_was_told_ends_lower_than_who_was_told_alone() -> None:
+    told = {at: says(BEST, sd=0.3) for at in (200,)}
+    looked, alone = (
+        job(told, {"probe_share": share, "trust": 0.0, "start_over": False}, given=BEST / 64)
+        for share in (1.0, 0.0)
+    )
+    assert np.mean(looked.main_losses[-50:]) < np.mean(alone.main_losses[-50:])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"capabilities": Capabilities(rollback="none")},
+        {"limits": {"max_multiplier": 1000.0, "allow_probes": False}},
+        {"overhead_cap": 0.0},
+    ],
+)
+def test_a_job_that_may_not_probe_begins_at_once(changes: dict[str, Any]) -> None:
+    run = job({}, {"probe_share": 1.0}, **changes)
+    assert (run.probe_units, codes(run)) == (0, ["main"])
+
+
+def test_what_proxies_said_before_makes_a_look_worth_nothing() -> None:
+    said = says(BEST, sd=0.2, trials=20, over=True).model_dump(mode="json")
+    run = job({}, {"probe_share": 1.0, "trust_proxies": 1.0}, priors={STUDY: said}, given=BEST / 64)
+    assert run.probe_units == 0
+    assert codes(run) == ["heard", "not_bought", "main"]
+
+
+def test_what_is_heard_while_the_job_looks_counts_and_moves_nothing() -> None:
+    strategy = get_strategy("proxy").from_document({"trust": 0.0, "trust_proxies": 1.0})
+    run = SimulatedJob(strategy, facts(BEST / 64), NoisyQuadratic())
+    (probe,) = run.controller.tell(Registered())
+    assert probe.kind == "probe"
+    assert run.controller.tell(says(BEST, sd=0.2)) == []
+    assert codes(run)[-1] == "heard"
+    memory = ProxyMemory.model_validate(run.controller.state)
+    assert memory.heard is not None
+    assert (memory.at, memory.main_at, memory.chosen) == (0, 0, None)
