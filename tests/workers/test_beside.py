@@ -23,7 +23,11 @@ def journal_in_temporary_folder(
 def test_a_training_is_moved_to_where_its_proxies_found_the_best_rate(fleet: Fleet) -> None:
     proxy = f"{OWN}:bowl"
     fleet.worker("beside", "--executor", "inline", "--allow", proxy)
-    training = Training(fleet.controller, STEPS, strategy=None, proxy=proxy)
+    # It is held at its first step until it is moved, so its main line has to begin at once.
+    at_once = {"probe_share": 0.0}
+    training = Training(
+        fleet.controller, STEPS, strategy=None, strategy_parameters=at_once, proxy=proxy
+    )
     training.step()
     view = fleet.controller.get(f"/v1/jobs/{training.job}")
     assert view["strategy"] == "proxy"

@@ -335,8 +335,8 @@ def test_a_job_that_can_roll_back_looks_for_itself_within_its_share_of_the_cap(
     assert ("rung" in codes(run)) == rungs
     assert 0 < run.probe_units <= share * 0.15 * TOTAL
     assert len(run.main_losses) == TOTAL
-    # Within octaves of the best rate before anybody has spoken, from six below.
-    assert (rates(run, BEST / 64)[20:100].max() > BEST / 8) == rungs
+    # Within three octaves of the best rate before anybody has spoken, from six below.
+    assert rates(run, BEST / 64)[20:100].max() > BEST / 8
     assert 0.35 * BEST < rates(run, BEST / 64)[150:200].max() < 3.0 * BEST
     entry = next(one for one in run.controller.log if one.code == "main")
     assert entry.numbers["rungs"] == codes(run).count("measured")
