@@ -20,6 +20,7 @@ from pacesetter.protocol import (
     TrialFailure,
     TrialResult,
     TrialReturn,
+    coordinates,
 )
 from pacesetter_search.losses import is_loss
 from sqlalchemy import ColumnElement, and_, case, false, or_, select, update
@@ -113,14 +114,17 @@ def finish(tx: Transaction, trial: str, result: TrialResult, project: str | None
 
     The same call again changes nothing. Points of a trial that names a job of its project leave no curve, as the job
     leaves that of the same run; a job that the project does not have leaves none, and the points do. So do they where
-    the job goes by the trial's own name, whose curve is not kept in turn.
+    the job goes by the trial's own name, whose curve is not kept in turn. A check of coordinates leaves none: it is no
+    run of anything, whatever it reports on its way.
 
     Raises:
         NotFound: There is no such trial.
         Conflict: The lease is lost (``LEASE_LOST``).
     """
     loss = result.loss if is_loss(result.loss) else None
-    leaves_curve = and_(TrialRow.points_through >= 0, ~_told_by(result.job))
+    checked = coordinates.from_metrics(result.metrics) is not None
+    told = false() if checked else TrialRow.points_through >= 0
+    leaves_curve = and_(told, ~_told_by(result.job))
     values = {
         "status": "done",
         "loss": loss,

@@ -14,6 +14,7 @@ from pacesetter.protocol import (
     StrategyChoice,
     TrialPoint,
     Workload,
+    coordinates,
 )
 from pacesetter_search.recommendation import Target
 from pacesetter_service.controller import Controller
@@ -154,6 +155,14 @@ async def test_a_trial_without_a_curve_is_looked_at_once(
     view = (await controller.experiments.trial(trial)).trial
     assert (view.status, view.curve) == ("done", None)
     assert (await controller.curves.page(CurveFilter())).items == ()
+
+
+async def test_a_check_of_coordinates_leaves_no_curve(controller: Controller) -> None:
+    found = coordinates.to_metrics(True, {"blocks.0": 0.05})
+    trial = await run(controller, tuple(point(step) for step in range(1, 9)), metrics=found)
+    assert await controller.record_trial_curves() == ()
+    view = (await controller.experiments.trial(trial)).trial
+    assert (view.status, view.curve, view.metrics) == ("done", None, found)
 
 
 async def test_a_trial_that_ran_as_a_job_leaves_the_curve_to_it(controller: Controller) -> None:
