@@ -280,7 +280,8 @@ def test_no_other_file_is_read(tmp_path: Path, named: str, message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("proxy", "lr"), [("byte_lm", 2.0**-5), ("mlp", 2.0**-6), ("cnn", 2.0**-7)]
+    ("proxy", "lr"),
+    [("byte_lm", 2.0**-7), ("byte_lm", 2.0**-5), ("mlp", 2.0**-4), ("cnn", 2.0**-4)],
 )
 def test_sizes_stay_with_the_width_in_mup_and_grow_without(
     tmp_path: Path, proxy: str, lr: float
@@ -302,13 +303,16 @@ def test_sizes_stay_with_the_width_in_mup_and_grow_without(
 
 
 def test_a_check_is_the_same_again_and_tells_what_it_cost(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {**SMALL, "coordinates": "16 32", "parametrization": "mup"}
+    asked: dict[str, Any] = {**SMALL, "coordinates": "16 64", "parametrization": "mup"}
     first, again = (done(run(tmp_path, **asked)[1]) for _ in range(2))
 
     assert first.outcome == again.outcome
+    perceptron = done(run(tmp_path, "mlp", coordinates="32 128", lr=0.01, batch=8)[1])
+    products = [64 * width + width**2 + 10 * width for width in (32, 128)]
+    assert perceptron.cost.flops == pytest.approx(30 * 6.0 * 8 * sum(products))
     # Five steps of six seeds at two widths.
     assert (first.cost.steps, first.cost.tokens) == (60, 60 * 64.0)
-    each = [6.0 * (2 * 12 * width**2 + 256 * width) * 64 for width in (16, 32)]
+    each = [6.0 * (2 * 12 * width**2 + 256 * width) * 64 for width in (16, 64)]
     assert first.cost.flops == pytest.approx(30 * sum(each))
     assert first.cost.seconds > 0.0
 
@@ -317,7 +321,8 @@ def test_a_check_is_the_same_again_and_tells_what_it_cost(tmp_path: Path) -> Non
     ("widths", "words"),
     [
         ("32", "expected 2 to 16 of them, rising"),
-        ("32 40", "a width of coordinates is 40; expected a multiple of 16"),
+        ("32 64", "let the last one be 128 or more"),
+        ("32 136", "a width of coordinates is 136; expected a multiple of 16"),
         ("32, 64", "expected whole numbers with spaces between"),
         (32, "coordinates is 32; expected a text"),
     ],
@@ -348,5 +353,5 @@ def test_a_check_that_nobody_waits_for_ends(tmp_path: Path) -> None:
         def is_cancelled(self) -> bool:
             return True
 
-    trial = a_trial("byte_lm", **{**SMALL, "coordinates": "32 64"})
+    trial = a_trial("byte_lm", **{**SMALL, "coordinates": "32 128"})
     assert conduct(trial, Site(tmp_path), Cancelled()) == Stopped()

@@ -16,6 +16,7 @@ from pacesetter.errors import ConfigurationError
 from pacesetter.mup.classes import plain_name
 from pacesetter.mup.grouping import Kind
 from pacesetter.mup.parametrization import MakeModel, Parametrization
+from pacesetter.protocol.coordinates import BOUND
 
 FloatArray = npt.NDArray[np.float64]
 Build = Callable[[int], tuple[nn.Module, Optimizer]]
@@ -23,8 +24,6 @@ Build = Callable[[int], tuple[nn.Module, Optimizer]]
 Loss = Callable[[nn.Module, Any], Tensor]
 """Returns the loss of a model on a batch."""
 
-BOUND = 0.15
-"""Slope per doubling that passes. Measured on a byte LM of widths 32 to 256: muP .12 at most, plain .5 to 2.2."""
 DRIFT = 0.3
 """Slope that a parametrization which is not muP shows somewhere; a check that sees less than this proves little."""
 SETTLED, READOUT_SETTLED = 2, 3
@@ -82,14 +81,14 @@ class CoordinateCheck:
         return tuple(found)
 
     def furthest(self) -> dict[str, float]:
-        """Return by module the slope furthest from 0 of those that have a bound; NaN where one of them is NaN."""
+        """Return by module the slope furthest from 0 of those with a bound; NaN where one is NaN from step 2 on."""
         found = {}
         for name, slopes in self.slopes().items():
             settled = READOUT_SETTLED if name in self.vanishing else SETTLED
             judged = [
                 slope
                 for step, slope in enumerate(slopes.tolist(), start=1)
-                if step >= settled or (step >= SETTLED and slope > 0.0)
+                if step >= settled or (step >= SETTLED and not slope <= 0.0)
             ]
             found[name] = math.nan if any(map(math.isnan, judged)) else max(judged, key=abs)
         return found

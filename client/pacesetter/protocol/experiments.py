@@ -106,7 +106,9 @@ class ExperimentSpec(Message):
     regime: Regime = "other"
     workload: Workload = Workload()
     """Of the trials, as far as they have it in common."""
-    coordinates: tuple[int, ...] = Field(default=(), max_length=MOST_WIDTHS)
+    coordinates: tuple[Annotated[int, Field(strict=True)], ...] = Field(
+        default=(), max_length=MOST_WIDTHS
+    )
     """Widths, rising, over which the proxy compares activations at the parameters of the best trial once they ended:
     whether rates carry over them. Empty: it does not."""
     tags: Tags = Field(default_factory=dict)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pacesetter.protocol.coordinates import BOUND
+
 from pacesetter_search.studies.result import TransferStudy
 
 
@@ -56,7 +58,8 @@ def check_warnings(study: TransferStudy, found: Coordinates | None) -> Iterator[
 
 
 def _worst(found: Coordinates) -> str:
-    if not found.slopes:
-        return ""
-    module = max(found.slopes, key=lambda name: abs(found.slopes[name]))
-    return f" (those of {module} go with width^{found.slopes[module]:.2f})"
+    """Return in words which module is furthest out; none is where sizes were no numbers, which no slope can say."""
+    module = max(found.slopes, key=lambda name: abs(found.slopes[name]), default="")
+    if not module or abs(found.slopes[module]) <= BOUND:
+        return " (some vanish or are no numbers)"
+    return f" (those of {module} go with width^{found.slopes[module]:.3g})"

@@ -1,5 +1,6 @@
 """The coordinate check of an experiment: a trial in an experiment of its own, once the others have ended."""
 
+import logging
 from typing import Any
 
 from pacesetter.protocol import ExperimentSpec, TrialPlan, coordinates
@@ -7,9 +8,12 @@ from sqlalchemy import select
 
 from pacesetter_service.database.models import TrialRow
 from pacesetter_service.database.store import Transaction
+from pacesetter_service.errors import StrategyRefused
 from pacesetter_service.experiments import repository
 from pacesetter_service.experiments.strategies import Studies
 from pacesetter_service.experiments.views import PENDING, CoordinatesView
+
+logger = logging.getLogger(__name__)
 
 
 def begin_check(
@@ -24,7 +28,7 @@ def begin_check(
         studies: The strategies.
 
     Returns:
-        None where it asks for none, or no trial of it says which rate is a good one.
+        None where it asks for none, no trial of it says which rate is a good one, or no strategy would plan it.
     """
     if not spec.coordinates:
         return None
@@ -44,14 +48,21 @@ def begin_check(
         workload=spec.workload,
         tags=spec.tags,
     )
-    check = repository.insert_experiment(tx, asked, studies.choose(asked), experiment.project)
+    try:
+        choice = studies.choose(asked)
+    except StrategyRefused as error:
+        # Of a controller with strategies of its own: the experiment is complete nevertheless.
+        logger.warning("experiment %s has no check of coordinates: %s", experiment.id, error)
+        return None
+    check = repository.insert_experiment(tx, asked, choice, experiment.project)
     why = (
         f"whether activations keep their size over widths {widths.replace(' ', ', ')}, at the parameters of trial "
         f"{best.number}, the best of {experiment.id}"
     )
     row = repository.lock_experiment(tx, check)
     repository.insert_trials(tx, row, asked, [TrialPlan(parameters={}, why=why)])
-    repository.change_experiment(tx, check, planned=1)
+    # Nothing more will be wanted of it, however often workers ask.
+    repository.change_experiment(tx, check, planned=1, sated=True)
     return check
 
 
@@ -62,9 +73,12 @@ def read_check(tx: Transaction, experiment: Any, spec: ExperimentSpec) -> Coordi
     if experiment.coordinates is None:
         if experiment.status == "running":
             return CoordinatesView("pending", spec.coordinates)
-        return CoordinatesView(
-            "missing", spec.coordinates, problem="no trial ended well that it could be made at"
-        )
+        problem = "no trial ended well that it could be made at"
+        if experiment.status != "completed":
+            problem = (
+                f"the experiment is {experiment.status}; one that is completed alone is checked"
+            )
+        return CoordinatesView("missing", spec.coordinates, problem=problem)
     rows = tx.execute(
         select(TrialRow.status, TrialRow.metrics, TrialRow.error, TrialRow.flops).where(
             TrialRow.experiment == experiment.coordinates

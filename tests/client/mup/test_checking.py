@@ -199,6 +199,10 @@ def test_the_slope_that_counts_is_the_one_furthest_out_of_those_that_are_judged(
     assert synthetic({"head": [0.0, 0.3, 0.1]}, vanishing=frozenset({"head"})).furthest() == {
         "head": pytest.approx(0.3)
     }
+    for vanishing in (frozenset[str](), frozenset({"a"})):
+        still = synthetic({"a": [0.0, math.nan, 0.0]}, vanishing)
+        assert math.isnan(still.furthest()["a"])
+        assert not still.passed
     lost = synthetic({"a": [0.0, math.inf, 0.0]})
     assert math.isnan(lost.furthest()["a"])
     assert not lost.passed

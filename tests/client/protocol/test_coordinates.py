@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pacesetter.protocol import MAX_METRICS, TrialResult, coordinates
 
 
-@given(st.sets(st.integers(1, coordinates.WIDEST), min_size=2, max_size=coordinates.MOST_WIDTHS))
+@given(st.sets(st.integers(1, 2**18), min_size=1, max_size=coordinates.MOST_WIDTHS - 1))
 def test_widths_survive_being_a_parameter(widths: set[int]) -> None:
-    ordered = tuple(sorted(widths))
+    ordered = (*sorted(widths), 4 * max(widths))
     assert coordinates.read_widths(coordinates.write_widths(ordered)) == ordered
 
 
@@ -26,6 +26,7 @@ def test_widths_survive_being_a_parameter(widths: set[int]) -> None:
         ("32 1048577", "1 to 1048576"),
         (" ".join(map(str, range(1, 18))), "expected 2 to 16 of them"),
         ("32 wide", "expected whole numbers with spaces between, such as '32 64 128'"),
+        ("32 127", "let the last one be 128 or more"),
         ("32,64", "expected whole numbers"),
         ("32 6.4", "expected whole numbers"),
         ("-32 64", "expected whole numbers"),
@@ -44,6 +45,12 @@ def test_what_was_found_survives_being_metrics_beside_others() -> None:
     assert coordinates.from_metrics(coordinates.to_metrics(False, {})) == (False, {})
     assert coordinates.from_metrics({"parameters": 3e4, "loss": 2.0}) is None
     assert coordinates.from_metrics({"coordinates_passed": math.nan}) == (False, {})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "NaN", "-Infinity"])
+def test_a_slope_that_is_no_number_is_left_out_and_passes_nowhere(value: float | str) -> None:
+    told = {"coordinates_passed": 1.0, "slope/a": value, "slope/b": 0.1}
+    assert coordinates.from_metrics(told) == (False, {"b": 0.1})
 
 
 def test_of_very_many_modules_those_are_told_that_are_furthest_out() -> None:

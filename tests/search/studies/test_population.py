@@ -52,7 +52,7 @@ def test_a_population_that_ended_is_not_repeated_whatever_became_of_it(status: A
         ({"fixed": {"steps": 200, "warmup": 0.1}}, "`fixed` has warmup, which the population sets"),
         ({"fixed": {"steps": 200, "members": 3}}, "`fixed` has members, which the population sets"),
         ({"fixed": {}}, "`fixed` has no whole number of `steps`"),
-        ({"coordinates": (32, 64)}, "no one rate to check `coordinates` at: leave them out"),
+        ({"coordinates": (32, 128)}, "no one rate to check `coordinates` at: leave them out"),
         ({"fixed": {"steps": 7}}, "that could be cut into 8 intervals"),
     ],
 )

@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pacesetter.protocol import Cost, Lease, StrategyChoice, TrialFailure, TrialReturn
+from pacesetter.protocol import (
+    Cost,
+    Lease,
+    StrategyChoice,
+    TrialFailure,
+    TrialReturn,
+    Workload,
+)
 from pacesetter.protocol.trials import MOST_AMOUNT, MOST_STEPS
 from pacesetter.schedules import Schedule, Table
 from pacesetter_service.controller import Controller
@@ -347,23 +355,30 @@ async def test_an_experiment_goes_on_after_a_restart(open_controller: Open) -> N
 
 
 async def test_a_check_of_coordinates_follows_the_last_trial_once(controller: Controller) -> None:
-    spec = search(3, coordinates=(32, 64), max_attempts=2, tags={"team": "a"})
-    experiment = await controller.experiments.create(spec, "default")
-    assert await run_all(controller, most=2) == [1, 2, 3, 1]
+    kept: dict[str, Any] = {
+        "max_attempts": 2,
+        "tags": {"team": "a"},
+        "regime": "pretrain",
+        "progress_seconds": 9.0,
+        "workload": Workload(family="lines"),
+    }
+    spec = search(3, coordinates=(32, 128), **kept)
+    experiment = await controller.experiments.create(spec, "theirs")
+    for _ in range(4):
+        (lease,) = await claim(controller, project="theirs")
+        await finish(controller, lease)
+    assert await claim(controller) == ()
     over = await controller.experiments.get(experiment.id)
     assert (over.status, over.trials.done) == ("completed", 3)
     assert over.coordinates is not None
     check = await controller.experiments.get(over.coordinates)
     assert (check.status, check.trials.done, check.coordinates) == ("completed", 1, None)
-    assert (check.name, check.spec.tags, check.spec.max_attempts) == (
-        "coordinates of rates",
-        {"team": "a"},
-        2,
-    )
+    assert (check.name, check.project, check.spec.seed) == ("coordinates of rates", "theirs", 7)
+    assert {name: getattr(check.spec, name) for name in kept} == kept
     assert over.best is not None
-    assert check.spec.fixed == {**over.best.parameters, "coordinates": "32 64"}
-    page = await controller.experiments.page("default")
-    assert len(page.items) == 2
+    assert check.spec.fixed == {**over.best.parameters, "coordinates": "32 128"}
+    assert len((await controller.experiments.page("theirs")).items) == 2
+    assert (await controller.experiments.page("default")).items == ()
     cancelled = await controller.experiments.create(spec, "default")
     (lease,) = await claim(controller)
     await finish(controller, lease)

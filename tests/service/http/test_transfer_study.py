@@ -176,6 +176,12 @@ async def test_a_check_that_says_nothing_says_why_and_leaves_the_study(
         "missing",
         "its trial failed: ValueError: heads of 16",
     )
+    odd = await ended(client)
+    [lease] = await claim(client)
+    metrics = {"coordinates_passed": 1, "slope/a": "NaN", "slope/b": 0.1, "slope/c": "Infinity"}
+    await send(client, lease, "finish", loss=0.1, metrics=metrics)
+    found = (await study(client, odd))["coordinates"]
+    assert (found["status"], found["slopes"]) == ("failed", {"b": 0.1})
     cancelled = await ended(client)
     await client.post(f"/v1/experiments/{cancelled['coordinates']}:cancel")
     found = (await study(client, cancelled))["coordinates"]
@@ -193,4 +199,17 @@ async def test_without_a_good_trial_there_is_no_check(client: httpx.AsyncClient)
     assert (found["status"], found["problem"]) == (
         "missing",
         "no trial ended well that it could be made at",
+    )
+
+
+async def test_an_experiment_that_was_cancelled_is_not_checked(client: httpx.AsyncClient) -> None:
+    created = await create(client, **CHECKED)
+    for lease in (await claim(client, most=64))[:8]:
+        await send(client, lease, "finish", loss=2.0)
+    assert (await study(client, created))["coordinates"]["status"] == "pending"
+    await client.post(f"/v1/experiments/{created['id']}:cancel")
+    found = (await study(client, created))["coordinates"]
+    assert (found["status"], found["problem"]) == (
+        "missing",
+        "the experiment is cancelled; one that is completed alone is checked",
     )
